@@ -26,8 +26,10 @@ type int8Kernels struct {
 	many     int  // rows for which weights are unpacked
 	tileRows int  // rows that share weights that are unpacked
 	band     int  // bytes of unpacked weights that stay in the cache for the next rows
+	panel    int  // bytes of activations that stay in the second-level cache
 	wide     bool // many rows of Q8_0 take activations of 16 bits
-	round    func(dst *byte, step, wide int, x *float32, blocks int)
+	round    int8Round
+	apart    int8Round // of many rows that lie apart; nil: they lie as some do
 	products [len(layouts)][int8Rows]int8Product
 	unpack   [len(layouts)]func(dst, w *byte, blocks int)
 	tiles    [len(layouts)]*int8Tiles
@@ -36,19 +38,24 @@ type int8Kernels struct {
 type int8Product = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // int8Tiles add the products of some rows with unpacked weights of two groups, which
-// take so many bytes for 32 columns.
+// take so many bytes for 32 columns: by the number of rows, from one on, or all rows that
+// lie apart.
 type int8Tiles struct {
 	bytes int
-	mul   []int8Tile // by rows, from one on
+	mul   []int8Tile
+	apart int8Apart
 }
 
-type int8Tile = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
+type (
+	int8Round = func(dst *byte, step, wide int, x *float32, blocks int)
+	int8Tile  = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
+	int8Apart = func(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+)
 
 const (
-	int8Rows  = 4         // rows that share weights in registers
-	int8Band  = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
-	int8Panel = 256 << 10 // bytes of activations that stay in the second-level cache
-	int8Block = 32        // columns
+	int8Rows  = 4        // rows that share weights in registers
+	int8Band  = 16 << 10 // bytes of weights that stay in the first-level cache for the next rows
+	int8Block = 32       // columns
 
 	// A block of rounded activations: its scale, the scale times its sum, sums in
 	// pairs of 16 bits, its values. Of a pair, the first is of the columns 4i and
@@ -109,7 +116,8 @@ type int8Weight struct{ groups []byte }
 
 // rounded is x with its rows rounded, in tiles of some rows that are multiplied
 // together: of each 32 columns the tile's rows lie side by side and, for weights of
-// eight bits and many rows, the values in 16 bits behind them.
+// eight bits and many rows, the values in 16 bits behind them. Where they lie apart,
+// there are sixteen rows: their scales, their scaled sums and then their values.
 type rounded struct {
 	rows, blocks int
 	tile, step   int // rows, and the bytes of 32 columns
@@ -121,8 +129,8 @@ func (x rounded) at(r, b int) []byte {
 	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
 }
 
-// tileOfRounded are the rows of one tile, as many as fit, evenly divided, and the bytes
-// that it takes for 32 columns. With values in 16 bits these are always those of the
+// tileOfRounded are the rows of one tile, as many as fit, evenly divided where there may
+// be fewer, and the bytes that it takes for 32 columns. With values in 16 bits these are always those of the
 // largest tile: kernels have the place of such values, behind so many rows, as a constant.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
 	k := active.int8
@@ -133,6 +141,9 @@ func tileOfRounded(rows int, wide bool) (tile, step int) {
 	most := k.tileRows
 	if rows < k.many {
 		most, wide = int8Rows, false
+	}
+	if rows >= k.many && k.apart != nil {
+		return most, apartBytes
 	}
 	tiles := (rows + most - 1) / most
 	tile = (rows + tiles - 1) / tiles
@@ -164,6 +175,10 @@ func takesWide(w Weight) bool {
 
 // roundRows rounds rows [from, to) of x.
 func (dst rounded) roundRows(x Matrix, from, to int) {
+	if dst.apart() {
+		dst.roundApart(x, from, to)
+		return
+	}
 	for r := from; r < to; r++ {
 		row := x.Row(r)
 		if k := active.int8; k != nil {
@@ -223,6 +238,9 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 	outs := k.outs
 	tiles, size := &k.products[weight.Format], groupBytes(weight.Format, weight.Cols, outs)
 	whole, blocks := to/outs*outs, weight.Cols/weight.Format.BlockLen()
+	if x.apart() {
+		whole = to
+	}
 	if x.rows >= k.many {
 		from = w.mulUnpacked(dst, x, weight, from, whole)
 	}
@@ -250,7 +268,7 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 }
 
 // mulUnpacked sets outputs of dst from from on, two groups at a time as far as to, and
-// returns where it ended. Weights are unpacked for all rows whose activations stay in
+// returns where it ended: at to where rows lie apart. Weights are unpacked for all rows whose activations stay in
 // the second-level cache.
 func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int) int {
 	k, f := active.int8, weight.Format
@@ -260,9 +278,13 @@ func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int)
 	most := k.band / (tiles.bytes * each) * each
 	bands := (x.blocks + most - 1) / most
 	most = (x.blocks/each + bands - 1) / bands * each // even bands
-	room := bytesOf(grow(&w.tile, most*tiles.bytes/4))
-	end := from + (to-from)/outs*outs
-	panel := max(1, int8Panel/(most*x.step)) * x.tile
+	panel := max(1, k.panel/(most*x.step)) * x.tile
+	end, rest := from+(to-from)/outs*outs, 0
+	if x.apart() {
+		end, rest = to, min(panel, x.rows)*outs
+	}
+	words := grow(&w.tile, most*tiles.bytes/4+rest)
+	room, few := bytesOf(words[:len(words)-rest]), words[len(words)-rest:]
 	span := end - from // outputs that one band of columns is multiplied with, then the next
 	if x.rows <= panel/bands {
 		span = outs // all bands of activations stay in the cache: weights are read as they lie
@@ -273,9 +295,13 @@ func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int)
 			for b := 0; b < x.blocks; b += most {
 				for o := first; o < min(first+span, end); o += outs {
 					blocks := min(most, x.blocks-b)
-					for g := range 2 {
+					for g := range min(2, (end-o+k.outs-1)/k.outs) {
 						at := (o/k.outs+g)*size + groupBytes(f, b*int8Block, k.outs)
 						unpack(&room[4*k.outs*g], &weight.int8.groups[at], blocks/each)
+					}
+					if x.apart() {
+						x.mulApart(dst.Span(top, last).Columns(o, min(o+outs, end)), top, b, blocks, tiles, room, few)
+						continue
 					}
 					for r := top; r < last; r += x.tile {
 						rows := min(x.tile, last-r)

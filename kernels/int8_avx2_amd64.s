@@ -5696,27 +5696,29 @@ parts:
 	RET
 
 // func int8TileFour_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -5800,34 +5802,38 @@ blocks:
 	RET
 
 // func int8TileFour_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -5968,41 +5974,47 @@ blocks:
 	RET
 
 // func int8TileFour_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -6200,48 +6212,56 @@ blocks:
 	RET
 
 // func int8TileFour_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -6496,55 +6516,65 @@ blocks:
 	RET
 
 // func int8TileFour_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -6856,62 +6886,74 @@ blocks:
 	RET
 
 // func int8TileFour_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -7280,27 +7322,29 @@ blocks:
 	RET
 
 // func int8TileFive_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -7385,34 +7429,38 @@ blocks:
 	RET
 
 // func int8TileFive_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -7555,41 +7603,47 @@ blocks:
 	RET
 
 // func int8TileFive_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -7790,48 +7844,56 @@ blocks:
 	RET
 
 // func int8TileFive_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -8090,55 +8152,65 @@ blocks:
 	RET
 
 // func int8TileFive_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -8455,62 +8527,74 @@ blocks:
 	RET
 
 // func int8TileFive_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -8885,27 +8969,29 @@ blocks:
 	RET
 
 // func int8TileFiveMin_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -8993,34 +9079,38 @@ blocks:
 	RET
 
 // func int8TileFiveMin_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -9169,41 +9259,47 @@ blocks:
 	RET
 
 // func int8TileFiveMin_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -9413,48 +9509,56 @@ blocks:
 	RET
 
 // func int8TileFiveMin_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -9725,55 +9829,65 @@ blocks:
 	RET
 
 // func int8TileFiveMin_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -10105,62 +10219,74 @@ blocks:
 	RET
 
 // func int8TileFiveMin_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -10553,27 +10679,29 @@ blocks:
 	RET
 
 // func int8TileSix_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -10666,34 +10794,38 @@ blocks:
 	RET
 
 // func int8TileSix_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -10852,41 +10984,47 @@ blocks:
 	RET
 
 // func int8TileSix_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -11111,48 +11249,56 @@ blocks:
 	RET
 
 // func int8TileSix_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -11443,55 +11589,65 @@ blocks:
 	RET
 
 // func int8TileSix_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -11848,62 +12004,74 @@ blocks:
 	RET
 
 // func int8TileSix_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -12326,27 +12494,29 @@ blocks:
 	RET
 
 // func int8TileEight_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -12481,34 +12651,38 @@ blocks:
 	RET
 
 // func int8TileEight_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -12735,41 +12909,47 @@ blocks:
 	RET
 
 // func int8TileEight_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -13088,48 +13268,56 @@ blocks:
 	RET
 
 // func int8TileEight_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -13540,55 +13728,65 @@ blocks:
 	RET
 
 // func int8TileEight_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -14091,62 +14289,74 @@ blocks:
 	RET
 
 // func int8TileEight_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -14804,17 +15014,17 @@ loop:
 	VCVTDQ2PS    X2, X2
 	VMULSS       X8, X2, X2
 	VMOVSS       X2, 4(AX)
+	ADDQ         $+128, BX
 	VPBLENDD     $0x08, X4, X3, X3
 	VPBLENDD     $0x03, X1, X3, X3
 	VPMULLW      int8Offsets<>+0(SB), X3, X3
 	VMOVDQU      X3, 8(AX)
-	ADDQ         $+128, BX
 	TESTQ        DX, DX
 	JEQ          narrow
 	VPMOVSXBW    24(AX), Y1
 	VMOVDQU      Y1, (AX)(DX*1)
-	VPMOVSXBW    40(AX), Y3
-	VMOVDQU      Y3, 32(AX)(DX*1)
+	VPMOVSXBW    40(AX), Y1
+	VMOVDQU      Y1, 32(AX)(DX*1)
 
 narrow:
 	ADDQ CX, AX

@@ -56,7 +56,7 @@ func activationsFor(rng *rand.Rand, x Matrix, kind int) {
 func TestInt8IsPortable(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for _, f := range quantised() {
-			for i, s := range []struct{ rows, outs, cols int }{{1, 8, 256}, {4, 24, 512}, {2, 1, 256}, {3, 19, 768}, {9, 70, 256}, {6, 333, 1024}, {37, 64, 512}, {170, 24, 1024}} {
+			for i, s := range []struct{ rows, outs, cols int }{{0, 8, 256}, {1, 8, 256}, {4, 24, 512}, {2, 1, 256}, {3, 19, 768}, {9, 70, 256}, {6, 333, 1024}, {37, 64, 512}, {30, 40, 2816}, {170, 24, 1024}} {
 				for kind := range 4 {
 					if kind > 0 && s.rows > 100 {
 						break // portable Go takes long
@@ -108,7 +108,7 @@ func TestInt8IsPortable(t *testing.T) {
 func TestInt8RowAlone(t *testing.T) {
 	each(t, func(t *testing.T) {
 		for _, f := range quantised() {
-			for _, s := range []struct{ rows, outs, cols, step int }{{23, 100, 512, 1}, {400, 24, 1024, 57}} {
+			for _, s := range []struct{ rows, outs, cols, step int }{{23, 100, 512, 1}, {600, 24, 1024, 83}} {
 				rng := rand.New(rand.NewPCG(5, uint64(f)))
 				x, _ := guarded(rng, s.rows, s.cols, 0)
 				weight := rounding(randomWeight(rng, f, s.outs, s.cols))
@@ -192,8 +192,35 @@ func TestInt8Round(t *testing.T) {
 			} else if string(in.data) != string(want) {
 				t.Errorf("%v:\n%v\nwant\n%v", row, in.data, want)
 			}
+			if active.int8 != nil && active.int8.apart != nil {
+				roundsApart(t, row, want)
+			}
 		}
 	})
+}
+
+// roundsApart reports a row that many rows that lie apart do not have as want, a block.
+func roundsApart(t *testing.T, row []float32, want []byte) {
+	x := NewMatrix(active.int8.many, int8Block)
+	for r := range x.Rows {
+		copy(x.Row(r), row)
+	}
+	in := roundedIn(new([]float32), x, false)
+	if !in.apart() {
+		t.Fatal("many rows lie as few do")
+	}
+	in.roundRows(x, 0, x.Rows)
+	for r := range x.Rows {
+		tile, i := in.tileAt(r, 0), r%apartRows
+		scale, sum, codes := tile[4*i:][:4], tile[apartSums+4*i:][:4], tile[apartCodes+i*int8Block:][:int8Block]
+		if !Finite(x.Data) {
+			if e := math.Float32frombits(word32(scale)); e == e {
+				t.Errorf("%v: the scale of row %d is %v", row, r, e)
+			}
+		} else if string(scale)+string(sum)+string(codes) != string(want[:roundedPairs])+string(want[roundedCodes:]) {
+			t.Errorf("%v, row %d:\n%v %v %v\nwant\n%v", row, r, scale, sum, codes, want)
+		}
+	}
 }
 
 // A multiply-add in portable Go rounds once: also where the sum lies next to the middle
@@ -261,7 +288,7 @@ func TestInt8PackedBytes(t *testing.T) {
 	each(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 3))
 		four, eight := randomWeight(rng, Q4_0, 16, 256), randomWeight(rng, Q8_0, 16, 256)
-		for _, rows := range []int{1, 11, 12, 37} {
+		for _, rows := range []int{1, 11, 12, 27, 28, 37} {
 			for _, weights := range [][]Weight{{four}, {eight}, {four, eight}} {
 				x, _ := guarded(rng, rows, 256, 0)
 				var products []Product

@@ -4277,27 +4277,30 @@ parts:
 	RET
 
 // func int8TileFour_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_1VNNI(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R8), Z0
-	VMOVUPS Z0, 64(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R8), Z0
+	VMOVUPS    Z0, 64(AX)
 
 	PCALIGN $64
 blocks:
@@ -4367,34 +4370,40 @@ blocks:
 	RET
 
 // func int8TileFour_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_2VNNI(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 128(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 192(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 192(AX)
 
 	PCALIGN $64
 blocks:
@@ -4507,41 +4516,50 @@ blocks:
 	RET
 
 // func int8TileFour_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_3VNNI(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 128(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 256(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 320(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 256(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 320(AX)
 
 	PCALIGN $64
 blocks:
@@ -4697,48 +4715,60 @@ blocks:
 	RET
 
 // func int8TileFour_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_4VNNI(SB), $1088-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 128(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 256(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 384(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 448(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 256(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 384(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 448(AX)
 
 	PCALIGN $64
 blocks:
@@ -4937,55 +4967,70 @@ blocks:
 	RET
 
 // func int8TileFour_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_5VNNI(SB), $1344-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 128(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 256(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 384(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 512(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 576(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 256(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 384(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 512(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 576(AX)
 
 	PCALIGN $64
 blocks:
@@ -5227,62 +5272,80 @@ blocks:
 	RET
 
 // func int8TileFour_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFour_6VNNI(SB), $1600-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVAPS Z0, 640(AX)
-	VMOVAPS Z0, 704(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, (AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 128(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 256(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 384(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 512(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 576(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z0
-	VMOVUPS Z0, 640(AX)
-	VMOVUPS 64(R9), Z0
-	VMOVUPS Z0, 704(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVAPS    Z0, 640(AX)
+	VMOVAPS    Z0, 704(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, (AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 128(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 256(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 384(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 512(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 576(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z0
+	VMOVUPS    Z0, 640(AX)
+	VMOVUPS    64(R9), Z0
+	VMOVUPS    Z0, 704(AX)
 
 	PCALIGN $64
 blocks:
@@ -5567,28 +5630,31 @@ blocks:
 	RET
 
 // func int8TileFiveMin_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_1VNNI(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R8), Z1
-	VMOVUPS Z1, 64(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R8), Z1
+	VMOVUPS    Z1, 64(AX)
 
 	PCALIGN $64
 blocks:
@@ -5660,35 +5726,41 @@ blocks:
 	RET
 
 // func int8TileFiveMin_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_2VNNI(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
 
 	PCALIGN $64
 blocks:
@@ -5805,42 +5877,51 @@ blocks:
 	RET
 
 // func int8TileFiveMin_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_3VNNI(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
 
 	PCALIGN $64
 blocks:
@@ -6002,49 +6083,61 @@ blocks:
 	RET
 
 // func int8TileFiveMin_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_4VNNI(SB), $1088-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
 
 	PCALIGN $64
 blocks:
@@ -6251,56 +6344,71 @@ blocks:
 	RET
 
 // func int8TileFiveMin_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_5VNNI(SB), $1344-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
 
 	PCALIGN $64
 blocks:
@@ -6552,63 +6660,81 @@ blocks:
 	RET
 
 // func int8TileFiveMin_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileFiveMin_6VNNI(SB), $1600-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVAPS Z0, 640(AX)
-	VMOVAPS Z0, 704(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 640(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 704(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVAPS    Z0, 640(AX)
+	VMOVAPS    Z0, 704(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 640(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 704(AX)
 
 	PCALIGN $64
 blocks:
@@ -6905,28 +7031,31 @@ blocks:
 	RET
 
 // func int8TileSix_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_1VNNI(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R8), Z1
-	VMOVUPS Z1, 64(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R8), Z1
+	VMOVUPS    Z1, 64(AX)
 
 	PCALIGN $64
 blocks:
@@ -7009,35 +7138,41 @@ blocks:
 	RET
 
 // func int8TileSix_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_2VNNI(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
 
 	PCALIGN $64
 blocks:
@@ -7176,42 +7311,51 @@ blocks:
 	RET
 
 // func int8TileSix_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_3VNNI(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
 
 	PCALIGN $64
 blocks:
@@ -7406,49 +7550,61 @@ blocks:
 	RET
 
 // func int8TileSix_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_4VNNI(SB), $1088-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
 
 	PCALIGN $64
 blocks:
@@ -7699,56 +7855,71 @@ blocks:
 	RET
 
 // func int8TileSix_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_5VNNI(SB), $1344-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
 
 	PCALIGN $64
 blocks:
@@ -8055,63 +8226,81 @@ blocks:
 	RET
 
 // func int8TileSix_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileSix_6VNNI(SB), $1600-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVAPS Z0, 640(AX)
-	VMOVAPS Z0, 704(AX)
-	VMOVUPS i00010001<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 640(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 704(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVAPS    Z0, 640(AX)
+	VMOVAPS    Z0, 704(AX)
+	VMOVUPS    i00010001<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 640(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 704(AX)
 
 	PCALIGN $64
 blocks:
@@ -8474,28 +8663,31 @@ blocks:
 	RET
 
 // func int8TileEight_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_1VNNI(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R8), Z1
-	VMOVUPS Z1, 64(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	PREFETCHT0 64(R8)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R8), Z1
+	VMOVUPS    Z1, 64(AX)
 
 	PCALIGN $64
 blocks:
@@ -8564,35 +8756,41 @@ blocks:
 	RET
 
 // func int8TileEight_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_2VNNI(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
 
 	PCALIGN $64
 blocks:
@@ -8703,42 +8901,51 @@ blocks:
 	RET
 
 // func int8TileEight_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_3VNNI(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
 
 	PCALIGN $64
 blocks:
@@ -8891,49 +9098,61 @@ blocks:
 	RET
 
 // func int8TileEight_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_4VNNI(SB), $1088-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
 
 	PCALIGN $64
 blocks:
@@ -9128,56 +9347,71 @@ blocks:
 	RET
 
 // func int8TileEight_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_5VNNI(SB), $1344-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
 
 	PCALIGN $64
 blocks:
@@ -9414,63 +9648,81 @@ blocks:
 	RET
 
 // func int8TileEight_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX512F, AVX512VNNI
+// Requires: AVX, AVX512F, AVX512VNNI, MMX+
 TEXT ·int8TileEight_6VNNI(SB), $1600-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VPXORD  Z0, Z0, Z0
-	VMOVAPS Z0, (AX)
-	VMOVAPS Z0, 64(AX)
-	VMOVAPS Z0, 128(AX)
-	VMOVAPS Z0, 192(AX)
-	VMOVAPS Z0, 256(AX)
-	VMOVAPS Z0, 320(AX)
-	VMOVAPS Z0, 384(AX)
-	VMOVAPS Z0, 448(AX)
-	VMOVAPS Z0, 512(AX)
-	VMOVAPS Z0, 576(AX)
-	VMOVAPS Z0, 640(AX)
-	VMOVAPS Z0, 704(AX)
-	VMOVUPS i00080008<>+0(SB), Z0
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, (AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 64(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 128(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 192(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 256(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 320(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 384(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 448(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 512(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 576(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Z1
-	VMOVUPS Z1, 640(AX)
-	VMOVUPS 64(R9), Z1
-	VMOVUPS Z1, 704(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	PREFETCHT0 64(R9)
+	VPXORD     Z0, Z0, Z0
+	VMOVAPS    Z0, (AX)
+	VMOVAPS    Z0, 64(AX)
+	VMOVAPS    Z0, 128(AX)
+	VMOVAPS    Z0, 192(AX)
+	VMOVAPS    Z0, 256(AX)
+	VMOVAPS    Z0, 320(AX)
+	VMOVAPS    Z0, 384(AX)
+	VMOVAPS    Z0, 448(AX)
+	VMOVAPS    Z0, 512(AX)
+	VMOVAPS    Z0, 576(AX)
+	VMOVAPS    Z0, 640(AX)
+	VMOVAPS    Z0, 704(AX)
+	VMOVUPS    i00080008<>+0(SB), Z0
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, (AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 64(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 128(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 192(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 256(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 320(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 384(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 448(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 512(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 576(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Z1
+	VMOVUPS    Z1, 640(AX)
+	VMOVUPS    64(R9), Z1
+	VMOVUPS    Z1, 704(AX)
 
 	PCALIGN $64
 blocks:

@@ -84,7 +84,7 @@ func int8Products(s isa) {
 		}
 	}
 	if !s.wide {
-		roundRow()
+		roundRow(s.suffix)
 	}
 }
 

@@ -37,6 +37,11 @@ var unpackedKinds = map[string][]unpacked{
 		{name: "Six", of: []string{"Q6_K"}, halves: true, offset: 32},
 		{name: "Eight", of: []string{"Q4_0", "Q5_0", "Q8_0"}, offset: 128},
 	},
+	"AMX": { // codes with their sign
+		{name: "Plain", of: []string{"Q4_0", "Q5_0", "Q8_0"}},
+		{name: "Min", of: []string{"Q4_1", "Q5_1", "Q4_K", "Q5_K"}, minima: true},
+		{name: "Halves", of: []string{"Q6_K"}, halves: true},
+	},
 }
 
 // kind is that of the unpacked codes.
@@ -148,6 +153,11 @@ func int8Tile(s isa, k unpacked, rows int) {
 			}
 		}
 	}
+	each(func(_, o int, at Mem) { // rows of the result are pages apart
+		if o*vector%64 == 0 {
+			PREFETCHT0(at)
+		}
+	})
 	zero := s.zero()
 	for r := range rows {
 		for o := range outs {

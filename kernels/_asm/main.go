@@ -32,7 +32,7 @@ var (
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, int8-avx2, int8-vnni, amx, amxint or amxgrad")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, int8-avx2, int8-vnni, int8-amx, amx, amxint or amxgrad")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -62,6 +62,8 @@ func main() {
 		int8Products(avx2)
 	case "int8-vnni":
 		int8Products(vnni)
+	case "int8-amx":
+		int8AMX()
 	case "amx":
 		amx()
 	case "amxint":

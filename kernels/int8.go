@@ -22,7 +22,14 @@ import (
 
 // int8Kernels compute such products with an instruction set.
 type int8Kernels struct {
-	round    func(dst *byte, step, wide int, x *float32, blocks int)
+	outs     int  // lie side by side, a lane each
+	many     int  // rows for which weights are unpacked
+	tileRows int  // rows that share weights that are unpacked
+	band     int  // bytes of unpacked weights that stay in the cache for the next rows
+	panel    int  // bytes of activations that stay in the second-level cache
+	wide     bool // many rows of Q8_0 take activations of 16 bits
+	round    int8Round
+	apart    int8Round // of many rows that lie apart; nil: they lie as some do
 	products [len(layouts)][int8Rows]int8Product
 	unpack   [len(layouts)]func(dst, w *byte, blocks int)
 	tiles    [len(layouts)]*int8Tiles
@@ -31,22 +38,24 @@ type int8Kernels struct {
 type int8Product = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // int8Tiles add the products of some rows with unpacked weights of two groups, which
-// take so many bytes for 32 columns.
+// take so many bytes for 32 columns: by the number of rows, from one on, or all rows that
+// lie apart.
 type int8Tiles struct {
 	bytes int
-	mul   [int8TileRows]int8Tile
+	mul   []int8Tile
+	apart int8Apart
 }
 
-type int8Tile = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
+type (
+	int8Round = func(dst *byte, step, wide int, x *float32, blocks int)
+	int8Tile  = func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)
+	int8Apart = func(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+)
 
 const (
-	int8Rows     = 4         // rows that share weights in registers
-	int8TileRows = 6         // rows that share weights that are unpacked
-	int8Band     = 16 << 10  // bytes of weights that stay in the first-level cache for the next rows
-	int8Many     = 12        // rows for which weights are unpacked
-	int8Panel    = 256 << 10 // bytes of activations that stay in the second-level cache
-	int8Outs     = 8         // lie side by side
-	int8Block    = 32        // columns
+	int8Rows  = 4        // rows that share weights in registers
+	int8Band  = 16 << 10 // bytes of weights that stay in the first-level cache for the next rows
+	int8Block = 32       // columns
 
 	// A block of rounded activations: its scale, the scale times its sum, sums in
 	// pairs of 16 bits, its values. Of a pair, the first is of the columns 4i and
@@ -84,7 +93,7 @@ type layTask struct {
 const laidRows = 32 // of a part
 
 func (t *layTask) Part(_ *Worker, part int) {
-	interleave(t.room, t.w, part*laidRows, min((part+1)*laidRows, t.w.Rows))
+	interleave(t.room, t.w, part*laidRows, min((part+1)*laidRows, t.w.Rows), active.int8.outs)
 }
 
 // HasInt8 reports whether the implementation in force has kernels for the products of
@@ -97,16 +106,18 @@ func (w Weight) Int8Bytes() int {
 	if w.Format.BlockLen() == 1 || active.int8 == nil {
 		return 0
 	}
-	return (w.Rows + int8Outs - 1) / int8Outs * groupBytes(w.Format, w.Cols)
+	outs := active.int8.outs
+	return (w.Rows + outs - 1) / outs * groupBytes(w.Format, w.Cols, outs)
 }
 
-// int8Weight is a weight for products with rounded activations: groups of eight
-// outputs, side by side; nil where the stored form is read.
+// int8Weight is a weight for products with rounded activations: groups of outputs, side
+// by side; nil where the stored form is read.
 type int8Weight struct{ groups []byte }
 
 // rounded is x with its rows rounded, in tiles of some rows that are multiplied
 // together: of each 32 columns the tile's rows lie side by side and, for weights of
-// eight bits and many rows, the values in 16 bits behind them.
+// eight bits and many rows, the values in 16 bits behind them. Where they lie apart,
+// there are sixteen rows: their scales, their scaled sums and then their values.
 type rounded struct {
 	rows, blocks int
 	tile, step   int // rows, and the bytes of 32 columns
@@ -118,19 +129,26 @@ func (x rounded) at(r, b int) []byte {
 	return x.data[(r/x.tile*x.blocks+b)*x.step+r%x.tile*roundedBytes:]
 }
 
-// tileOfRounded are the rows of one tile, as many as fit, evenly divided, and the bytes
-// that it takes for 32 columns. With values in 16 bits these are always those of
-// int8TileRows: kernels have the place of such values, behind so many rows, as a constant.
+// tileOfRounded are the rows of one tile, as many as fit, evenly divided where there may
+// be fewer, and the bytes that it takes for 32 columns. With values in 16 bits these are always those of the
+// largest tile: kernels have the place of such values, behind so many rows, as a constant.
 func tileOfRounded(rows int, wide bool) (tile, step int) {
+	k := active.int8
+	if k == nil {
+		return 1, roundedBytes
+	}
 	rows = max(rows, 1)
-	most := int8TileRows
-	if rows < int8Many {
+	most := k.tileRows
+	if rows < k.many {
 		most, wide = int8Rows, false
+	}
+	if rows >= k.many && k.apart != nil {
+		return most, apartBytes
 	}
 	tiles := (rows + most - 1) / most
 	tile = (rows + tiles - 1) / tiles
 	if wide {
-		return tile, int8TileRows * (roundedBytes + wideBytes)
+		return tile, most * (roundedBytes + wideBytes)
 	}
 	return tile, tile * roundedBytes
 }
@@ -151,16 +169,22 @@ func roundedIn(s *[]float32, x Matrix, wide bool) rounded {
 }
 
 // takesWide reports whether products of w take activations of 16 bits too, of many rows.
-func takesWide(w Weight) bool { return w.int8 != nil && w.Format == Q8_0 }
+func takesWide(w Weight) bool {
+	return w.int8 != nil && w.Format == Q8_0 && active.int8 != nil && active.int8.wide
+}
 
 // roundRows rounds rows [from, to) of x.
 func (dst rounded) roundRows(x Matrix, from, to int) {
+	if dst.apart() {
+		dst.roundApart(x, from, to)
+		return
+	}
 	for r := from; r < to; r++ {
 		row := x.Row(r)
 		if k := active.int8; k != nil {
 			wide := 0
 			if dst.step > dst.tile*roundedBytes {
-				wide = int8TileRows*roundedBytes + r%dst.tile*(wideBytes-roundedBytes)
+				wide = k.tileRows*roundedBytes + r%dst.tile*(wideBytes-roundedBytes)
 			}
 			k.round(&dst.at(r, 0)[0], dst.step, wide, &row[0], dst.blocks)
 			continue
@@ -201,7 +225,7 @@ func roundBlock(dst []byte, x []float32) {
 	}
 }
 
-// mulInt8 sets outputs [from, to) of dst, from being a multiple of eight.
+// mulInt8 sets outputs [from, to) of dst, from being a multiple of those of a group.
 func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 	if dst.Empty() {
 		return
@@ -210,48 +234,57 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 		w.mulInt8Portable(dst, x, weight, from, to)
 		return
 	}
-	tiles, size := &active.int8.products[weight.Format], groupBytes(weight.Format, weight.Cols)
-	whole, blocks := to/int8Outs*int8Outs, weight.Cols/weight.Format.BlockLen()
-	if x.rows >= int8Many {
+	k := active.int8
+	outs := k.outs
+	tiles, size := &k.products[weight.Format], groupBytes(weight.Format, weight.Cols, outs)
+	whole, blocks := to/outs*outs, weight.Cols/weight.Format.BlockLen()
+	if x.apart() {
+		whole = to
+	}
+	if x.rows >= k.many {
 		from = w.mulUnpacked(dst, x, weight, from, whole)
 	}
-	band := max(1, int8Band/size) * int8Outs
+	band := max(1, int8Band/size) * outs
 	if x.rows <= int8Rows {
 		band = max(whole-from, 1)
 	}
 	for o := from; o < whole; o += band {
-		groups := min(band, whole-o) / int8Outs
+		groups := min(band, whole-o) / outs
 		for r := 0; r < x.rows; {
 			rows := min(int8Rows, x.tile-r%x.tile, x.rows-r)
 			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, 0)[0], x.step,
-				&weight.int8.groups[o/int8Outs*size], blocks, groups)
+				&weight.int8.groups[o/outs*size], blocks, groups)
 			r += rows
 		}
 	}
 	if whole == to {
 		return
 	}
-	var rest [int8Outs]float32 // of the last group, which has fewer outputs
+	var rest [16]float32 // of the last group, which has fewer outputs
 	for r := range x.rows {
-		tiles[0](&rest[0], 0, &x.at(r, 0)[0], x.step, &weight.int8.groups[whole/int8Outs*size], blocks, 1)
+		tiles[0](&rest[0], 0, &x.at(r, 0)[0], x.step, &weight.int8.groups[whole/outs*size], blocks, 1)
 		copy(dst.Row(r)[whole:to], rest[:])
 	}
 }
 
-// mulUnpacked sets outputs of dst from from on, sixteen at a time as far as to, and
-// returns where it ended. Weights are unpacked for all rows whose activations stay in
+// mulUnpacked sets outputs of dst from from on, two groups at a time as far as to, and
+// returns where it ended: at to where rows lie apart. Weights are unpacked for all rows whose activations stay in
 // the second-level cache.
 func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int) int {
-	const outs = 2 * int8Outs
-	f := weight.Format
-	unpack, tiles, size := active.int8.unpack[f], active.int8.tiles[f], groupBytes(f, weight.Cols)
+	k, f := active.int8, weight.Format
+	outs := 2 * k.outs
+	unpack, tiles, size := k.unpack[f], k.tiles[f], groupBytes(f, weight.Cols, k.outs)
 	each := f.BlockLen() / int8Block
-	most := int8Band / (tiles.bytes * each) * each
+	most := k.band / (tiles.bytes * each) * each
 	bands := (x.blocks + most - 1) / most
 	most = (x.blocks/each + bands - 1) / bands * each // even bands
-	room := bytesOf(grow(&w.tile, most*tiles.bytes/4))
-	end := from + (to-from)/outs*outs
-	panel := max(1, int8Panel/(most*x.step)) * x.tile
+	panel := max(1, k.panel/(most*x.step)) * x.tile
+	end, rest := from+(to-from)/outs*outs, 0
+	if x.apart() {
+		end, rest = to, min(panel, x.rows)*outs
+	}
+	words := grow(&w.tile, most*tiles.bytes/4+rest)
+	room, few := bytesOf(words[:len(words)-rest]), words[len(words)-rest:]
 	span := end - from // outputs that one band of columns is multiplied with, then the next
 	if x.rows <= panel/bands {
 		span = outs // all bands of activations stay in the cache: weights are read as they lie
@@ -262,9 +295,13 @@ func (w *Worker) mulUnpacked(dst Matrix, x rounded, weight Weight, from, to int)
 			for b := 0; b < x.blocks; b += most {
 				for o := first; o < min(first+span, end); o += outs {
 					blocks := min(most, x.blocks-b)
-					for g := range 2 {
-						at := (o/int8Outs+g)*size + groupBytes(f, b*int8Block)
-						unpack(&room[32*g], &weight.int8.groups[at], blocks/each)
+					for g := range min(2, (end-o+k.outs-1)/k.outs) {
+						at := (o/k.outs+g)*size + groupBytes(f, b*int8Block, k.outs)
+						unpack(&room[4*k.outs*g], &weight.int8.groups[at], blocks/each)
+					}
+					if x.apart() {
+						x.mulApart(dst.Span(top, last).Columns(o, min(o+outs, end)), top, b, blocks, tiles, room, few)
+						continue
 					}
 					for r := top; r < last; r += x.tile {
 						rows := min(x.tile, last-r)

@@ -4,413 +4,413 @@
 
 package kernels
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q8_0:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q8_0_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q8_0:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q8_0_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q8_0:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q8_0_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q8_0:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q8_0_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q4_0:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_0_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q4_0:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_0_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q4_0:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_0_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q4_0:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_0_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q4_1:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_1_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q4_1:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_1_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q4_1:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_1_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q4_1:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q4_1_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q5_0:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_0_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q5_0:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_0_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q5_0:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_0_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q5_0:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_0_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q5_1:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_1_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q5_1:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_1_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q5_1:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_1_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q5_1:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
 //go:noescape
 func int8Q5_1_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q4_K:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q4_K_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q4_K:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q4_K_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q4_K:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q4_K_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q4_K:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q4_K_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q5_K:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q5_K_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q5_K:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q5_K_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q5_K:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q5_K_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q5_K:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q5_K_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 1 rows of rounded activations times groups of eight outputs, interleaved from Q6_K:
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q6_K_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 2 rows of rounded activations times groups of eight outputs, interleaved from Q6_K:
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q6_K_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 3 rows of rounded activations times groups of eight outputs, interleaved from Q6_K:
+// 3 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q6_K_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// 4 rows of rounded activations times groups of eight outputs, interleaved from Q6_K:
+// 4 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
 func int8Q6_K_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q8_0, as one of two for int8TileEight.
+// dst = blocks of a group of 8 outputs, interleaved from Q8_0, as one of two for int8TileEight.
 //
 //go:noescape
 func int8UnpackQ8_0AVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q4_0, as one of two for int8TileFive.
+// dst = blocks of a group of 8 outputs, interleaved from Q4_0, as one of two for int8TileFive.
 //
 //go:noescape
 func int8UnpackQ4_0AVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q4_1, as one of two for int8TileFour.
+// dst = blocks of a group of 8 outputs, interleaved from Q4_1, as one of two for int8TileFour.
 //
 //go:noescape
 func int8UnpackQ4_1AVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q5_0, as one of two for int8TileFive.
+// dst = blocks of a group of 8 outputs, interleaved from Q5_0, as one of two for int8TileFive.
 //
 //go:noescape
 func int8UnpackQ5_0AVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q5_1, as one of two for int8TileFiveMin.
+// dst = blocks of a group of 8 outputs, interleaved from Q5_1, as one of two for int8TileFiveMin.
 //
 //go:noescape
 func int8UnpackQ5_1AVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q4_K, as one of two for int8TileFour.
+// dst = blocks of a group of 8 outputs, interleaved from Q4_K, as one of two for int8TileFour.
 //
 //go:noescape
 func int8UnpackQ4_KAVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q5_K, as one of two for int8TileFiveMin.
+// dst = blocks of a group of 8 outputs, interleaved from Q5_K, as one of two for int8TileFiveMin.
 //
 //go:noescape
 func int8UnpackQ5_KAVX2(dst *byte, w *byte, blocks int)
 
-// dst = blocks of a group of eight outputs, interleaved from Q6_K, as one of two for int8TileSix.
+// dst = blocks of a group of 8 outputs, interleaved from Q6_K, as one of two for int8TileSix.
 //
 //go:noescape
 func int8UnpackQ6_KAVX2(dst *byte, w *byte, blocks int)
 
-// 1 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 1 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 2 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 2 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 3 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 3 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 4 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 4 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 5 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 5 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 6 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 6 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFour_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 1 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 1 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 2 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 2 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 3 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 3 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 4 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 4 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 5 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 5 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 6 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 6 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFive_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 1 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 1 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 2 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 2 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 3 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 3 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 4 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 4 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 5 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 5 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 6 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 6 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileFiveMin_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 1 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 1 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 2 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 2 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 3 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 3 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 4 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 4 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 5 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 5 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 6 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 6 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileSix_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 1 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 1 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileEight_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 2 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 2 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileEight_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 3 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 3 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileEight_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 4 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 4 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileEight_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 5 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 5 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape
 func int8TileEight_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
 
-// 6 rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns
+// 6 rows of rounded activations times unpacked weights of 16 outputs, added by 32 columns
 // in order, to what is in dst if add is not 0.
 //
 //go:noescape

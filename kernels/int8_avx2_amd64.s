@@ -5070,61 +5070,61 @@ blocks:
 	VMOVUPS    16(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 128(AX)
+	VMOVUPS    Y0, 128(AX)
 	VMOVUPS    48(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 256(AX)
+	VMOVUPS    Y0, 256(AX)
 	VMOVUPS    80(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 384(AX)
+	VMOVUPS    Y0, 384(AX)
 	VMOVUPS    112(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 512(AX)
+	VMOVUPS    Y0, 512(AX)
 	VMOVUPS    144(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 640(AX)
+	VMOVUPS    Y0, 640(AX)
 	VMOVUPS    176(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 704(AX)
+	VMOVUPS    Y1, 704(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 768(AX)
+	VMOVUPS    Y0, 768(AX)
 	VMOVUPS    208(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 832(AX)
+	VMOVUPS    Y1, 832(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 896(AX)
+	VMOVUPS    Y0, 896(AX)
 	VMOVUPS    240(CX), Y0
 	VPSHUFB    int8Widen0<>+0(SB), Y0, Y1
 	VPSRAW     $0x08, Y1, Y1
-	VMOVDQU    Y1, 960(AX)
+	VMOVUPS    Y1, 960(AX)
 	VPSHUFB    int8Widen1<>+0(SB), Y0, Y0
 	VPSRAW     $0x08, Y0, Y0
-	VMOVDQU    Y0, 1024(AX)
+	VMOVUPS    Y0, 1024(AX)
 	VCVTPH2PS  (CX), Y0
-	VMOVDQU    Y0, (AX)
+	VMOVUPS    Y0, (AX)
 	ADDQ       $+272, CX
 	ADDQ       $+1088, AX
 	DECQ       DX
@@ -5175,46 +5175,47 @@ TEXT ·int8UnpackQ4_0AVX2(SB), NOSPLIT, $0-24
 	MOVQ    w+8(FP), CX
 	MOVQ    blocks+16(FP), DX
 	VMOVUPS i0f0f0f0f<>+0(SB), Y0
+	VMOVUPS i08080808<>+0(SB), Y1
 
 	PCALIGN $64
 blocks:
 	PREFETCHT0 4096(CX)
 	PREFETCHT0 4160(CX)
 	PREFETCHT0 4224(CX)
-	VMOVUPS    16(CX), Y2
-	VPAND      Y0, Y2, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 64(AX)
-	VMOVUPS    48(CX), Y3
-	VPAND      Y0, Y3, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 128(AX)
-	VMOVUPS    80(CX), Y4
-	VPAND      Y0, Y4, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 192(AX)
-	VMOVUPS    112(CX), Y5
-	VPAND      Y0, Y5, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 256(AX)
-	VPSRLW     $0x04, Y2, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 320(AX)
-	VPSRLW     $0x04, Y3, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 384(AX)
-	VPSRLW     $0x04, Y4, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 448(AX)
-	VPSRLW     $0x04, Y5, Y1
-	VPAND      Y0, Y1, Y1
-	VPADDB     i08080808<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 512(AX)
-	VCVTPH2PS  (CX), Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    16(CX), Y3
+	VPAND      Y0, Y3, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 64(AX)
+	VMOVUPS    48(CX), Y4
+	VPAND      Y0, Y4, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 128(AX)
+	VMOVUPS    80(CX), Y5
+	VPAND      Y0, Y5, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 192(AX)
+	VMOVUPS    112(CX), Y6
+	VPAND      Y0, Y6, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 256(AX)
+	VPSRLW     $0x04, Y3, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 320(AX)
+	VPSRLW     $0x04, Y4, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 384(AX)
+	VPSRLW     $0x04, Y5, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 448(AX)
+	VPSRLW     $0x04, Y6, Y2
+	VPAND      Y0, Y2, Y2
+	VPADDB     Y1, Y2, Y2
+	VMOVUPS    Y2, 512(AX)
+	VCVTPH2PS  (CX), Y2
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+144, CX
 	ADDQ       $+576, AX
 	DECQ       DX
@@ -5255,32 +5256,32 @@ blocks:
 	PREFETCHT0 4224(CX)
 	VMOVUPS    32(CX), Y2
 	VPAND      Y0, Y2, Y1
-	VMOVDQU    Y1, 128(AX)
+	VMOVUPS    Y1, 128(AX)
 	VMOVUPS    64(CX), Y3
 	VPAND      Y0, Y3, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VMOVUPS    96(CX), Y4
 	VPAND      Y0, Y4, Y1
-	VMOVDQU    Y1, 256(AX)
+	VMOVUPS    Y1, 256(AX)
 	VMOVUPS    128(CX), Y5
 	VPAND      Y0, Y5, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSRLW     $0x04, Y2, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 384(AX)
+	VMOVUPS    Y1, 384(AX)
 	VPSRLW     $0x04, Y3, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSRLW     $0x04, Y4, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 512(AX)
+	VMOVUPS    Y1, 512(AX)
 	VPSRLW     $0x04, Y5, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VCVTPH2PS  (CX), Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    Y1, (AX)
 	VCVTPH2PS  16(CX), Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	ADDQ       $+160, CX
 	ADDQ       $+640, AX
 	DECQ       DX
@@ -5308,50 +5309,50 @@ blocks:
 	VPSLLW     $0x04, Y5, Y4
 	VPAND      Y1, Y4, Y4
 	VPOR       Y4, Y2, Y2
-	VMOVDQU    Y2, 64(AX)
+	VMOVUPS    Y2, 64(AX)
 	VMOVUPS    80(CX), Y4
 	VPAND      Y0, Y4, Y2
 	VPSLLW     $0x03, Y5, Y6
 	VPAND      Y1, Y6, Y6
 	VPOR       Y6, Y2, Y2
-	VMOVDQU    Y2, 128(AX)
+	VMOVUPS    Y2, 128(AX)
 	VMOVUPS    112(CX), Y6
 	VPAND      Y0, Y6, Y2
 	VPSLLW     $0x02, Y5, Y7
 	VPAND      Y1, Y7, Y7
 	VPOR       Y7, Y2, Y2
-	VMOVDQU    Y2, 192(AX)
+	VMOVUPS    Y2, 192(AX)
 	VMOVUPS    144(CX), Y7
 	VPAND      Y0, Y7, Y2
 	VPSLLW     $0x01, Y5, Y8
 	VPAND      Y1, Y8, Y8
 	VPOR       Y8, Y2, Y2
-	VMOVDQU    Y2, 256(AX)
+	VMOVUPS    Y2, 256(AX)
 	VPSRLW     $0x04, Y3, Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y5, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 320(AX)
+	VMOVUPS    Y2, 320(AX)
 	VPSRLW     $0x04, Y4, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x01, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 384(AX)
+	VMOVUPS    Y2, 384(AX)
 	VPSRLW     $0x04, Y6, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 448(AX)
+	VMOVUPS    Y2, 448(AX)
 	VPSRLW     $0x04, Y7, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x03, Y5, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 512(AX)
+	VMOVUPS    Y2, 512(AX)
 	VCVTPH2PS  (CX), Y2
-	VMOVDQU    Y2, (AX)
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+176, CX
 	ADDQ       $+576, AX
 	DECQ       DX
@@ -5379,53 +5380,53 @@ blocks:
 	VPSLLW      $0x04, Y5, Y4
 	VPAND       Y1, Y4, Y4
 	VPOR        Y4, Y2, Y2
-	VMOVDQU     Y2, 128(AX)
+	VMOVUPS     Y2, 128(AX)
 	VMOVUPS     96(CX), Y4
 	VPAND       Y0, Y4, Y2
 	VPSLLW      $0x03, Y5, Y6
 	VPAND       Y1, Y6, Y6
 	VPOR        Y6, Y2, Y2
-	VMOVDQU     Y2, 192(AX)
+	VMOVUPS     Y2, 192(AX)
 	VMOVUPS     128(CX), Y6
 	VPAND       Y0, Y6, Y2
 	VPSLLW      $0x02, Y5, Y7
 	VPAND       Y1, Y7, Y7
 	VPOR        Y7, Y2, Y2
-	VMOVDQU     Y2, 256(AX)
+	VMOVUPS     Y2, 256(AX)
 	VMOVUPS     160(CX), Y7
 	VPAND       Y0, Y7, Y2
 	VPSLLW      $0x01, Y5, Y8
 	VPAND       Y1, Y8, Y8
 	VPOR        Y8, Y2, Y2
-	VMOVDQU     Y2, 320(AX)
+	VMOVUPS     Y2, 320(AX)
 	VPSRLW      $0x04, Y3, Y2
 	VPAND       Y0, Y2, Y2
 	VPAND       Y1, Y5, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 384(AX)
+	VMOVUPS     Y2, 384(AX)
 	VPSRLW      $0x04, Y4, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x01, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 448(AX)
+	VMOVUPS     Y2, 448(AX)
 	VPSRLW      $0x04, Y6, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x02, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 512(AX)
+	VMOVUPS     Y2, 512(AX)
 	VPSRLW      $0x04, Y7, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x03, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 576(AX)
+	VMOVUPS     Y2, 576(AX)
 	VCVTPH2PS   (CX), Y2
-	VMOVDQU     Y2, (AX)
+	VMOVUPS     Y2, (AX)
 	VCVTPH2PS   16(CX), Y3
 	VFMADD231PS f41800000<>+0(SB), Y2, Y3
-	VMOVDQU     Y3, 64(AX)
+	VMOVUPS     Y3, 64(AX)
 	ADDQ        $+192, CX
 	ADDQ        $+640, AX
 	DECQ        DX
@@ -5454,39 +5455,39 @@ parts:
 	PREFETCHT0 4224(CX)
 	VMOVUPS    16(CX), Y2
 	VPAND      Y0, Y2, Y1
-	VMOVDQU    Y1, 128(AX)
+	VMOVUPS    Y1, 128(AX)
 	VMOVUPS    48(CX), Y3
 	VPAND      Y0, Y3, Y1
-	VMOVDQU    Y1, 192(AX)
+	VMOVUPS    Y1, 192(AX)
 	VMOVUPS    80(CX), Y4
 	VPAND      Y0, Y4, Y1
-	VMOVDQU    Y1, 256(AX)
+	VMOVUPS    Y1, 256(AX)
 	VMOVUPS    112(CX), Y5
 	VPAND      Y0, Y5, Y1
-	VMOVDQU    Y1, 320(AX)
+	VMOVUPS    Y1, 320(AX)
 	VPSRLW     $0x04, Y2, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 384(AX)
+	VMOVUPS    Y1, 384(AX)
 	VPSRLW     $0x04, Y3, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 448(AX)
+	VMOVUPS    Y1, 448(AX)
 	VPSRLW     $0x04, Y4, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 512(AX)
+	VMOVUPS    Y1, 512(AX)
 	VPSRLW     $0x04, Y5, Y1
 	VPAND      Y0, Y1, Y1
-	VMOVDQU    Y1, 576(AX)
+	VMOVUPS    Y1, 576(AX)
 	VCVTPH2PS  (BX), Y1
 	VPMOVZXBD  (CX), Y2
 	VCVTDQ2PS  Y2, Y2
 	VMULPS     Y2, Y1, Y1
-	VMOVDQU    Y1, (AX)
+	VMOVUPS    Y1, (AX)
 	VCVTPH2PS  16(BX), Y1
 	VPMOVZXBD  8(CX), Y2
 	VCVTDQ2PS  Y2, Y2
 	VMULPS     Y2, Y1, Y1
 	VXORPS     i80000000<>+0(SB), Y1, Y1
-	VMOVDQU    Y1, 64(AX)
+	VMOVUPS    Y1, 64(AX)
 	ADDQ       $+144, CX
 	ADDQ       $+640, AX
 	DECQ       SI
@@ -5540,59 +5541,59 @@ parts:
 	VPSLLW      $0x04, Y5, Y4
 	VPAND       Y1, Y4, Y4
 	VPOR        Y4, Y2, Y2
-	VMOVDQU     Y2, 128(AX)
+	VMOVUPS     Y2, 128(AX)
 	VMOVUPS     80(CX), Y4
 	VPAND       Y0, Y4, Y2
 	VPSLLW      $0x03, Y5, Y6
 	VPAND       Y1, Y6, Y6
 	VPOR        Y6, Y2, Y2
-	VMOVDQU     Y2, 192(AX)
+	VMOVUPS     Y2, 192(AX)
 	VMOVUPS     112(CX), Y6
 	VPAND       Y0, Y6, Y2
 	VPSLLW      $0x02, Y5, Y7
 	VPAND       Y1, Y7, Y7
 	VPOR        Y7, Y2, Y2
-	VMOVDQU     Y2, 256(AX)
+	VMOVUPS     Y2, 256(AX)
 	VMOVUPS     144(CX), Y7
 	VPAND       Y0, Y7, Y2
 	VPSLLW      $0x01, Y5, Y8
 	VPAND       Y1, Y8, Y8
 	VPOR        Y8, Y2, Y2
-	VMOVDQU     Y2, 320(AX)
+	VMOVUPS     Y2, 320(AX)
 	VPSRLW      $0x04, Y3, Y2
 	VPAND       Y0, Y2, Y2
 	VPAND       Y1, Y5, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 384(AX)
+	VMOVUPS     Y2, 384(AX)
 	VPSRLW      $0x04, Y4, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x01, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 448(AX)
+	VMOVUPS     Y2, 448(AX)
 	VPSRLW      $0x04, Y6, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x02, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 512(AX)
+	VMOVUPS     Y2, 512(AX)
 	VPSRLW      $0x04, Y7, Y2
 	VPAND       Y0, Y2, Y2
 	VPSRLW      $0x03, Y5, Y3
 	VPAND       Y1, Y3, Y3
 	VPOR        Y3, Y2, Y2
-	VMOVDQU     Y2, 576(AX)
+	VMOVUPS     Y2, 576(AX)
 	VCVTPH2PS   (BX), Y2
 	VPMOVZXBD   (CX), Y3
 	VCVTDQ2PS   Y3, Y3
 	VMULPS      Y3, Y2, Y2
-	VMOVDQU     Y2, (AX)
+	VMOVUPS     Y2, (AX)
 	VCVTPH2PS   16(BX), Y3
 	VPMOVZXBD   8(CX), Y4
 	VCVTDQ2PS   Y4, Y4
 	VMULPS      Y4, Y3, Y3
 	VFMSUB231PS f41800000<>+0(SB), Y2, Y3
-	VMOVDQU     Y3, 64(AX)
+	VMOVUPS     Y3, 64(AX)
 	ADDQ        $+176, CX
 	ADDQ        $+640, AX
 	DECQ        SI
@@ -5629,24 +5630,24 @@ parts:
 	VPSLLW     $0x04, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 192(AX)
+	VMOVUPS    Y2, 192(AX)
 	VMOVUPS    112(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPSLLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 256(AX)
+	VMOVUPS    Y2, 256(AX)
 	VMOVUPS    144(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y4, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 320(AX)
+	VMOVUPS    Y2, 320(AX)
 	VMOVUPS    176(CX), Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 384(AX)
+	VMOVUPS    Y2, 384(AX)
 	VMOVUPS    80(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
@@ -5654,37 +5655,37 @@ parts:
 	VPSLLW     $0x04, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 448(AX)
+	VMOVUPS    Y2, 448(AX)
 	VMOVUPS    112(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPSLLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 512(AX)
+	VMOVUPS    Y2, 512(AX)
 	VMOVUPS    144(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPAND      Y1, Y4, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 576(AX)
+	VMOVUPS    Y2, 576(AX)
 	VMOVUPS    176(CX), Y2
 	VPSRLW     $0x04, Y2, Y2
 	VPAND      Y0, Y2, Y2
 	VPSRLW     $0x02, Y4, Y3
 	VPAND      Y1, Y3, Y3
 	VPOR       Y3, Y2, Y2
-	VMOVDQU    Y2, 640(AX)
+	VMOVUPS    Y2, 640(AX)
 	VPMOVSXBD  (CX), Y2
 	VPSLLD     $0x10, Y2, Y3
 	VPBLENDW   $0xaa, Y3, Y2, Y2
-	VMOVDQU    Y2, 64(AX)
+	VMOVUPS    Y2, 64(AX)
 	VPMOVSXBD  8(CX), Y2
 	VPSLLD     $0x10, Y2, Y3
 	VPBLENDW   $0xaa, Y3, Y2, Y2
-	VMOVDQU    Y2, 128(AX)
+	VMOVUPS    Y2, 128(AX)
 	VCVTPH2PS  (BX), Y2
-	VMOVDQU    Y2, (AX)
+	VMOVUPS    Y2, (AX)
 	ADDQ       $+208, CX
 	ADDQ       $+704, AX
 	DECQ       SI
@@ -5695,27 +5696,29 @@ parts:
 	RET
 
 // func int8TileFour_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -5799,34 +5802,38 @@ blocks:
 	RET
 
 // func int8TileFour_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -5967,41 +5974,47 @@ blocks:
 	RET
 
 // func int8TileFour_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -6199,48 +6212,56 @@ blocks:
 	RET
 
 // func int8TileFour_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -6495,55 +6516,65 @@ blocks:
 	RET
 
 // func int8TileFour_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -6855,62 +6886,74 @@ blocks:
 	RET
 
 // func int8TileFour_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFour_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -7279,27 +7322,29 @@ blocks:
 	RET
 
 // func int8TileFive_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -7384,34 +7429,38 @@ blocks:
 	RET
 
 // func int8TileFive_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -7554,41 +7603,47 @@ blocks:
 	RET
 
 // func int8TileFive_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -7789,48 +7844,56 @@ blocks:
 	RET
 
 // func int8TileFive_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -8089,55 +8152,65 @@ blocks:
 	RET
 
 // func int8TileFive_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -8454,62 +8527,74 @@ blocks:
 	RET
 
 // func int8TileFive_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFive_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -8884,27 +8969,29 @@ blocks:
 	RET
 
 // func int8TileFiveMin_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -8992,34 +9079,38 @@ blocks:
 	RET
 
 // func int8TileFiveMin_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -9168,41 +9259,47 @@ blocks:
 	RET
 
 // func int8TileFiveMin_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -9412,48 +9509,56 @@ blocks:
 	RET
 
 // func int8TileFiveMin_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -9724,55 +9829,65 @@ blocks:
 	RET
 
 // func int8TileFiveMin_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -10104,62 +10219,74 @@ blocks:
 	RET
 
 // func int8TileFiveMin_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileFiveMin_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -10552,27 +10679,29 @@ blocks:
 	RET
 
 // func int8TileSix_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -10665,34 +10794,38 @@ blocks:
 	RET
 
 // func int8TileSix_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -10851,41 +10984,47 @@ blocks:
 	RET
 
 // func int8TileSix_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -11110,48 +11249,56 @@ blocks:
 	RET
 
 // func int8TileSix_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -11442,55 +11589,65 @@ blocks:
 	RET
 
 // func int8TileSix_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -11847,62 +12004,74 @@ blocks:
 	RET
 
 // func int8TileSix_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileSix_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -12325,27 +12494,29 @@ blocks:
 	RET
 
 // func int8TileEight_1AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_1AVX2(SB), $192-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), DX
-	MOVQ    step+24(FP), BX
-	MOVQ    w+32(FP), SI
-	MOVQ    blocks+40(FP), DI
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	MOVQ    add+48(FP), R8
-	TESTQ   R8, R8
-	JEQ     blocks
-	MOVQ    CX, R8
-	VMOVUPS (R8), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R8), Y0
-	VMOVUPS Y0, 32(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), DX
+	MOVQ       step+24(FP), BX
+	MOVQ       w+32(FP), SI
+	MOVQ       blocks+40(FP), DI
+	MOVQ       CX, R8
+	PREFETCHT0 (R8)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	MOVQ       add+48(FP), R8
+	TESTQ      R8, R8
+	JEQ        blocks
+	MOVQ       CX, R8
+	VMOVUPS    (R8), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R8), Y0
+	VMOVUPS    Y0, 32(AX)
 
 	PCALIGN $64
 blocks:
@@ -12480,34 +12651,38 @@ blocks:
 	RET
 
 // func int8TileEight_2AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_2AVX2(SB), $320-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
 
 	PCALIGN $64
 blocks:
@@ -12734,41 +12909,47 @@ blocks:
 	RET
 
 // func int8TileEight_3AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_3AVX2(SB), $448-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
 
 	PCALIGN $64
 blocks:
@@ -13087,48 +13268,56 @@ blocks:
 	RET
 
 // func int8TileEight_4AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_4AVX2(SB), $576-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
 
 	PCALIGN $64
 blocks:
@@ -13539,55 +13728,65 @@ blocks:
 	RET
 
 // func int8TileEight_5AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_5AVX2(SB), $704-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
 
 	PCALIGN $64
 blocks:
@@ -14090,62 +14289,74 @@ blocks:
 	RET
 
 // func int8TileEight_6AVX2(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-// Requires: AVX, AVX2, FMA3
+// Requires: AVX, AVX2, FMA3, MMX+
 TEXT ·int8TileEight_6AVX2(SB), $832-56
-	LEAQ    64(SP), AX
-	ANDQ    $-64, AX
-	MOVQ    dst+0(FP), CX
-	MOVQ    dstStride+8(FP), DX
-	MOVQ    x+16(FP), BX
-	MOVQ    step+24(FP), SI
-	MOVQ    w+32(FP), DI
-	MOVQ    blocks+40(FP), R8
-	VXORPS  Y0, Y0, Y0
-	VMOVAPS Y0, (AX)
-	VMOVAPS Y0, 32(AX)
-	VMOVAPS Y0, 64(AX)
-	VMOVAPS Y0, 96(AX)
-	VMOVAPS Y0, 128(AX)
-	VMOVAPS Y0, 160(AX)
-	VMOVAPS Y0, 192(AX)
-	VMOVAPS Y0, 224(AX)
-	VMOVAPS Y0, 256(AX)
-	VMOVAPS Y0, 288(AX)
-	VMOVAPS Y0, 320(AX)
-	VMOVAPS Y0, 352(AX)
-	MOVQ    add+48(FP), R9
-	TESTQ   R9, R9
-	JEQ     blocks
-	MOVQ    CX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, (AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 32(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 64(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 96(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 128(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 160(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 192(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 224(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 256(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 288(AX)
-	ADDQ    DX, R9
-	VMOVUPS (R9), Y0
-	VMOVUPS Y0, 320(AX)
-	VMOVUPS 32(R9), Y0
-	VMOVUPS Y0, 352(AX)
+	LEAQ       64(SP), AX
+	ANDQ       $-64, AX
+	MOVQ       dst+0(FP), CX
+	MOVQ       dstStride+8(FP), DX
+	MOVQ       x+16(FP), BX
+	MOVQ       step+24(FP), SI
+	MOVQ       w+32(FP), DI
+	MOVQ       blocks+40(FP), R8
+	MOVQ       CX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	ADDQ       DX, R9
+	PREFETCHT0 (R9)
+	VXORPS     Y0, Y0, Y0
+	VMOVAPS    Y0, (AX)
+	VMOVAPS    Y0, 32(AX)
+	VMOVAPS    Y0, 64(AX)
+	VMOVAPS    Y0, 96(AX)
+	VMOVAPS    Y0, 128(AX)
+	VMOVAPS    Y0, 160(AX)
+	VMOVAPS    Y0, 192(AX)
+	VMOVAPS    Y0, 224(AX)
+	VMOVAPS    Y0, 256(AX)
+	VMOVAPS    Y0, 288(AX)
+	VMOVAPS    Y0, 320(AX)
+	VMOVAPS    Y0, 352(AX)
+	MOVQ       add+48(FP), R9
+	TESTQ      R9, R9
+	JEQ        blocks
+	MOVQ       CX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, (AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 32(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 64(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 96(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 128(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 160(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 192(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 224(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 256(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 288(AX)
+	ADDQ       DX, R9
+	VMOVUPS    (R9), Y0
+	VMOVUPS    Y0, 320(AX)
+	VMOVUPS    32(R9), Y0
+	VMOVUPS    Y0, 352(AX)
 
 	PCALIGN $64
 blocks:
@@ -14803,17 +15014,17 @@ loop:
 	VCVTDQ2PS    X2, X2
 	VMULSS       X8, X2, X2
 	VMOVSS       X2, 4(AX)
+	ADDQ         $+128, BX
 	VPBLENDD     $0x08, X4, X3, X3
 	VPBLENDD     $0x03, X1, X3, X3
 	VPMULLW      int8Offsets<>+0(SB), X3, X3
 	VMOVDQU      X3, 8(AX)
-	ADDQ         $+128, BX
 	TESTQ        DX, DX
 	JEQ          narrow
 	VPMOVSXBW    24(AX), Y1
 	VMOVDQU      Y1, (AX)(DX*1)
-	VPMOVSXBW    40(AX), Y3
-	VMOVDQU      Y3, 32(AX)(DX*1)
+	VPMOVSXBW    40(AX), Y1
+	VMOVDQU      Y1, 32(AX)(DX*1)
 
 narrow:
 	ADDQ CX, AX

@@ -93,7 +93,7 @@ func (w *Worker) MatMul(dst, x Matrix, weight Weight) {
 // weights that they are multiplied with at once.
 func PackedBytes(rows int, weights ...Weight) (ofRows, ofWeights int) {
 	tiles := 0
-	wide := slices.ContainsFunc(weights, func(w Weight) bool { return w.Format == Q8_0 })
+	wide := active.int8 != nil && active.int8.wide && slices.ContainsFunc(weights, func(w Weight) bool { return w.Format == Q8_0 })
 	for _, w := range weights {
 		if w.Format.BlockLen() > 1 { // Int8 may be asked for
 			ofRows = max(ofRows, roundedSize(rows, w.Cols, wide))

@@ -8,23 +8,39 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// An interleaved format is how the weights of eight outputs lie side by side for
-// products with activations of 8 bits (int8pack.go): by 32 columns, behind a head
-// that 256 of them share in a k-quant. Offsets are those of a value's first byte.
+// An interleaved format is how the weights of as many outputs as a vector has lanes lie
+// side by side for products with activations of 8 bits (int8pack.go): by 32 columns,
+// behind a head that 256 of them share in a k-quant. Offsets are those of a value's first
+// byte.
 type interleaved struct {
+	isa
 	name   string
 	values int // of a block: 32 or 256
 	head   int // bytes of it, of a block of 256: scales, and minima where there are some
 	bytes  int // of 32 columns
-	scales int // of 32 columns, binary16; of a k-quant integers by which those of the head are multiplied
-	minima int // likewise; 0: none
+	minima int // behind scales of binary16, likewise; of a k-quant integers by which those of the head are multiplied; 0: none
 	high   int // what a code has beyond four bits; 0: nothing
 	codes  int
 	bits   int // of a code; those of 8 are signed
 	offset int // of codes in sums; 0: none
 }
 
-var interleavedFormats = []interleaved{
+// interleavedFormats returns the formats for a vector's outputs.
+func interleavedFormats(s isa) (formats []interleaved) {
+	for _, f := range ofEightOutputs {
+		f.isa = s
+		for _, at := range []*int{&f.head, &f.bytes, &f.minima, &f.high, &f.codes} {
+			*at *= s.lanes / 8
+		}
+		if s.wide && f.bits == 8 {
+			f.offset = 128 // VPDPBUSD multiplies codes without a sign
+		}
+		formats = append(formats, f)
+	}
+	return formats
+}
+
+var ofEightOutputs = []interleaved{
 	{name: "Q8_0", values: 32, bytes: 272, codes: 16, bits: 8},
 	{name: "Q4_0", values: 32, bytes: 144, codes: 16, bits: 4, offset: 8},
 	{name: "Q4_1", values: 32, bytes: 160, minima: 16, codes: 32, bits: 4},
@@ -51,21 +67,25 @@ func row(x reg.Register, r int) Mem { return Mem{Base: x, Disp: r * roundedBytes
 // The most rows that share weights in registers, and those that are unpacked.
 const int8Rows, int8TileRows = 4, 6
 
-func int8Products() {
-	for _, f := range interleavedFormats {
+// int8Products generates the products with 8-bit instructions of AVX2 or, of twice as
+// wide vectors, with those of AVX-512 VNNI, which add four products to a sum of 32 bits.
+func int8Products(s isa) {
+	for _, f := range interleavedFormats(s) {
 		for rows := 1; rows <= int8Rows; rows++ {
 			int8Product(f, rows)
 		}
 	}
-	for _, f := range interleavedFormats {
+	for _, f := range interleavedFormats(s) {
 		int8Unpack(f)
 	}
-	for _, k := range unpackedKinds {
+	for _, k := range unpackedKinds[s.suffix] {
 		for rows := 1; rows <= int8TileRows; rows++ {
-			int8Tile(k, rows)
+			int8Tile(s, k, rows)
 		}
 	}
-	roundRow()
+	if !s.wide {
+		roundRow(s.suffix)
+	}
 }
 
 // begin begins the loop over blocks and, in a k-quant, the one over the 32 columns
@@ -93,9 +113,9 @@ func (f interleaved) next(left, blocks reg.Register) {
 }
 
 func int8Product(f interleaved, rows int) {
-	TEXT(fmt.Sprintf("int8%s_%dAVX2", f.name, rows), NOSPLIT,
+	TEXT(fmt.Sprintf("int8%s_%d%s", f.name, rows, f.suffix), NOSPLIT,
 		"func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)")
-	Doc(fmt.Sprintf("%d rows of rounded activations times groups of eight outputs, interleaved from %s:", rows, f.name),
+	Doc(fmt.Sprintf("%d rows of rounded activations times groups of %d outputs, interleaved from %s:", rows, f.lanes, f.name),
 		fmt.Sprintf("sums of products are exact by 32 columns, and added in order over blocks of %d.", f.values))
 	Pragma("noescape")
 	dst, x, w, groups, step := pointer("dst"), pointer("x"), pointer("w"), pointer("groups"), pointer("step")
@@ -103,7 +123,7 @@ func int8Product(f interleaved, rows int) {
 	Label("groups")
 	acc := make([]vec, rows)
 	for r := range acc {
-		acc[r] = avx2.zero()
+		acc[r] = f.zero()
 	}
 	n := pointer("blocks")
 	head, left := f.begin(w)
@@ -120,7 +140,7 @@ func int8Product(f interleaved, rows int) {
 			ADDQ(ds, to)
 		}
 	}
-	ADDQ(Imm(32), dst)
+	ADDQ(Imm(uint64(f.isa.bytes())), dst)
 	MOVQ(pointer("x"), x)
 	DECQ(groups)
 	JNE(LabelRef("groups"))
@@ -138,7 +158,34 @@ func (f interleaved) prefetch(w reg.Register) {
 
 // columns adds the products of 32 columns.
 func (f interleaved) columns(x, w, head reg.Register, acc []vec, masks codeMasks) {
-	sums, pairs := make([]vec, len(acc)), make([]vec, len(acc))
+	sums := make([]vec, len(acc))
+	if f.wide {
+		f.dotsWide(x, w, sums, masks)
+	} else {
+		f.dots(x, w, sums, masks)
+	}
+	scale := f.scale(w, head)
+	for r := range acc {
+		f.addScaled(sums[r], scale, row(x, r), acc[r])
+	}
+	if f.minima == 0 {
+		return
+	}
+	least, below := f.least(w, head, scale)
+	for r := range acc {
+		t := f.newRegister()
+		VBROADCASTSS(row(x, r).Offset(roundedSum), t)
+		if below {
+			VFNMADD231PS(least, t, acc[r])
+		} else {
+			VFMADD231PS(least, t, acc[r])
+		}
+	}
+}
+
+// dots sets sums to those of 32 columns.
+func (f interleaved) dots(x, w reg.Register, sums []vec, masks codeMasks) {
+	pairs := make([]vec, len(sums))
 	codes := f.codesAt(w, masks)
 	for i := range 8 {
 		g, half := i, i/4
@@ -151,7 +198,7 @@ func (f interleaved) columns(x, w, head reg.Register, acc []vec, masks codeMasks
 			size = YMM()
 			VPABSB(code, size)
 		}
-		for r := range acc {
+		for r := range sums {
 			t := YMM()
 			VPBROADCASTD(row(x, r).Offset(roundedCodes+4*g), t)
 			if f.bits == 8 { // the sign goes to the activation
@@ -170,34 +217,78 @@ func (f interleaved) columns(x, w, head reg.Register, acc []vec, masks codeMasks
 		switch {
 		case f.bits == 6 && i%4 == 3: // a scale for each 16
 			factor := f.factor(w, half)
-			for r := range acc {
+			for r := range sums {
 				VPMADDWD(factor, pairs[r], pairs[r])
 				sums[r] = addTo(sums[r], pairs[r], VPADDD)
 			}
 		case f.bits < 6 && i == 7:
-			for r := range acc {
+			for r := range sums {
 				VPMADDWD(pairsOf(1), pairs[r], pairs[r])
 				sums[r] = pairs[r]
 			}
 		}
 	}
-	scale := f.scale(w, head)
-	for r := range acc {
-		addScaled(sums[r], scale, row(x, r), acc[r])
-	}
-	if f.minima == 0 {
-		return
-	}
-	least, below := f.least(w, head, scale)
-	for r := range acc {
-		t := YMM()
-		VBROADCASTSS(row(x, r).Offset(roundedSum), t)
-		if below {
-			VFNMADD231PS(least, t, acc[r])
-		} else {
-			VFMADD231PS(least, t, acc[r])
+}
+
+// dotsWide is dots with VPDPBUSD, to float32 where a scale for each 16 columns is in
+// them: below 2^24, so as exact as integers are.
+func (f interleaved) dotsWide(x, w reg.Register, sums []vec, masks codeMasks) {
+	codes := f.codesAt(w, masks)
+	each := make([]vec, len(sums))
+	for i := range 8 {
+		g, half := i, i/4
+		if f.bits < 6 {
+			g = i/2 + i%2*4
+		}
+		code := codes(g)
+		for r := range sums {
+			if i == 0 || f.bits == 6 && i == 4 {
+				each[r] = startWide(row(x, r), f.offset, half, masks.pairs)
+			}
+			VPDPBUSD_BCST(row(x, r).Offset(roundedCodes+4*g), code, each[r])
+		}
+		if f.bits == 6 && i%4 == 3 {
+			factor := f.factor(w, half)
+			for r := range sums {
+				sums[r] = addHalf(sums[r], each[r], factor)
+			}
 		}
 	}
+	if f.bits != 6 {
+		copy(sums, each)
+	}
+}
+
+// addHalf adds the sum of sixteen columns, times its factor, to that of 32, of which
+// they may be the first.
+func addHalf(sum, half vec, factor Op) vec {
+	VCVTDQ2PS(half, half)
+	if sum == nil {
+		VMULPS(factor, half, half)
+		return half
+	}
+	VFMADD231PS(factor, half, sum)
+	return sum
+}
+
+// startWide is what a sum of 32 columns begins with, or of a half of them where the
+// offset is 32: what an offset of codes takes off it, by its startFactor.
+func startWide(x Mem, offset, half int, factor Op) vec {
+	v := ZMM()
+	VPSUBD(v, v, v) // of VPXORD, avo believes that it reads v
+	if offset > 0 {
+		VPDPWSSD_BCST(x.Offset(offPairs(offset, half)), factor, v)
+	}
+	return v
+}
+
+// startFactor is what pairs of 16 bits that a row has for an offset are multiplied by:
+// those of 16 serve 128 too.
+func startFactor(offset int) vec {
+	if offset == 128 {
+		return avx512.load(pairsOf(8))
+	}
+	return avx512.load(pairsOf(1))
 }
 
 // addTo adds t to a sum, of which it may be the first.
@@ -217,64 +308,83 @@ func takenOff(x Mem, offset, half int) vec {
 		return nil
 	}
 	v := YMM()
-	VPBROADCASTD(x.Offset(roundedOff+map[int]int{8: 0, 16: 4, 32: 8 + 4*half}[offset]), v)
+	VPBROADCASTD(x.Offset(offPairs(offset, half)), v)
 	return v
 }
 
+// offPairs is where a row has what an offset takes off sums, as a pair of 16 bits.
+func offPairs(offset, half int) int {
+	return roundedOff + map[int]int{8: 0, 16: 4, 128: 4, 32: 8 + 4*half}[offset]
+}
+
 // addScaled adds sums times the scales of weights and activations.
-func addScaled(sum vec, scale Op, x Mem, acc vec) {
-	t := YMM()
+func (f interleaved) addScaled(sum vec, scale Op, x Mem, acc vec) {
+	t := f.newRegister()
 	VBROADCASTSS(x.Offset(roundedScale), t)
 	VMULPS(scale, t, t)
-	VCVTDQ2PS(sum, sum)
+	if !f.wide || f.bits != 6 {
+		VCVTDQ2PS(sum, sum)
+	}
 	VFMADD231PS(t, sum, acc)
 }
 
 // codeMasks are what codes are cut out with: in registers, but for the rows that leave
-// none to Q6_K.
-type codeMasks struct{ low, high Op }
+// none to Q6_K with AVX2; and with AVX-512 what offsets are taken off with.
+type codeMasks struct{ low, high, pairs Op }
 
 func (f interleaved) masks(rows int) (m codeMasks) {
 	if f.bits < 8 {
-		m.low = avx2.load(eachByte(15))
+		m.low = f.load(eachByte(15))
 	}
 	if f.high > 0 {
 		high := eachByte(uint32(16<<(f.bits-5) | 16))
 		m.high = high
-		if f.bits < 6 || rows < int8Rows {
-			m.high = avx2.load(high)
+		if f.bits < 6 || rows < int8Rows || f.wide {
+			m.high = f.load(high)
 		}
+	}
+	if f.wide && f.offset > 0 {
+		m.pairs = startFactor(f.offset)
+	}
+	if f.wide && f.bits == 8 {
+		m.low = f.load(eachByte(128))
 	}
 	return m
 }
 
 // codesAt returns what yields the codes of columns [4g, 4g+4), four of each output.
+// Codes of eight bits get an offset with AVX-512, which multiplies those without a sign.
 func (f interleaved) codesAt(w reg.Register, masks codeMasks) func(g int) vec {
 	loaded := map[int]vec{}
 	load := func(at int) vec {
-		if loaded[at] == nil || f.bits == 6 && at >= f.codes { // too far apart to be kept
-			loaded[at] = avx2.load(Mem{Base: w, Disp: at})
+		if loaded[at] == nil || f.bits == 6 && at >= f.codes && !f.wide { // too far apart to be kept
+			loaded[at] = f.load(Mem{Base: w, Disp: at})
 		}
 		return loaded[at]
 	}
+	next := f.isa.bytes()
 	return func(g int) vec {
 		if f.bits == 8 {
-			return load(f.codes + 32*g)
+			code := load(f.codes + next*g)
+			if f.wide {
+				VPXORD(masks.low, code, code)
+			}
+			return code
 		}
-		v, from := YMM(), load(f.codes+32*(g%4))
+		v, from := f.newRegister(), load(f.codes+next*(g%4))
 		if g >= 4 {
 			VPSRLW(Imm(4), from, v)
 			from = v
 		}
-		VPAND(masks.low, from, v)
+		f.and(masks.low, from, v)
 		if f.high == 0 {
 			return v
 		}
 		at, left := f.high, 4-g
 		if f.bits == 6 { // two bits
-			at, left = at+32*(g/4), 4-2*(g%4)
+			at, left = at+next*(g/4), 4-2*(g%4)
 		}
-		h, from := YMM(), load(at)
+		h, from := f.newRegister(), load(at)
 		switch {
 		case left > 0:
 			VPSLLW(Imm(uint64(left)), from, h)
@@ -283,28 +393,45 @@ func (f interleaved) codesAt(w reg.Register, masks codeMasks) func(g int) vec {
 			VPSRLW(Imm(uint64(-left)), from, h)
 			from = h
 		}
+		if f.wide {
+			VPTERNLOGD(Imm(0xf8), masks.high, from, v) // v | from & high
+			return v
+		}
 		VPAND(masks.high, from, h)
 		VPOR(h, v, v)
 		return v
 	}
 }
 
+func (s isa) and(a, b, dst Op) {
+	if s.wide {
+		VPANDD(a, b, dst)
+	} else {
+		VPAND(a, b, dst)
+	}
+}
+
 // factor is what the sums of a half of 32 columns of Q6_K are multiplied by: their
-// scale, twice.
+// scale, twice as 16 bits or, with AVX-512, as float32.
 func (f interleaved) factor(w reg.Register, half int) vec {
-	v, twice := YMM(), YMM()
-	VPMOVSXBD(Mem{Base: w, Disp: 8 * half}, v)
+	v := f.newRegister()
+	VPMOVSXBD(Mem{Base: w, Disp: f.lanes * half}, v)
+	if f.wide {
+		VCVTDQ2PS(v, v)
+		return v
+	}
+	twice := YMM()
 	VPSLLD(Imm(16), v, twice)
 	VPBLENDW(Imm(0xaa), twice, v, v)
 	return v
 }
 
-func (f interleaved) scale(w, head reg.Register) vec { return f.widened(w, head, f.scales, 0) }
+func (f interleaved) scale(w, head reg.Register) vec { return f.widened(w, head, 0, 0) }
 
 // least returns what is multiplied by the sum of activations, or what is negative of
 // it: the minimum and, of a format that has both, the codes' offset.
 func (f interleaved) least(w, head reg.Register, scale vec) (least vec, below bool) {
-	least = f.widened(w, head, f.minima, 16)
+	least = f.widened(w, head, f.minima, 2*f.lanes)
 	switch {
 	case f.offset == 0:
 		return least, f.head > 0
@@ -318,14 +445,14 @@ func (f interleaved) least(w, head reg.Register, scale vec) (least vec, below bo
 
 // widened returns the scales or minima of 32 columns.
 func (f interleaved) widened(w, head reg.Register, at, inHead int) vec {
-	v := YMM()
+	v := f.newRegister()
 	if f.head == 0 {
 		VCVTPH2PS(Mem{Base: w, Disp: at}, v)
 		return v
 	}
 	VCVTPH2PS(Mem{Base: head, Disp: inHead}, v)
 	if f.bits != 6 {
-		t := YMM()
+		t := f.newRegister()
 		VPMOVZXBD(Mem{Base: w, Disp: at}, t)
 		VCVTDQ2PS(t, t)
 		VMULPS(t, v, v)

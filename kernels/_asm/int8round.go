@@ -3,13 +3,18 @@ package main
 import (
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
 )
 
-// roundRow generates the rounding of a row of activations.
-func roundRow() {
-	TEXT("int8RoundAVX2", NOSPLIT, "func(dst *byte, step, wide int, x *float32, blocks int)")
-	Doc("dst = blocks of 32 activations of x, rounded to 8 bits, step bytes apart: see roundBlock.",
-		"If wide is not 0, their values in 16 bits lie so many bytes behind each.")
+// roundRow generates the rounding of a row of activations, for vectors or for tiles.
+func roundRow(suffix string) {
+	tiles := suffix == "AMX"
+	TEXT("int8Round"+suffix, NOSPLIT, "func(dst *byte, step, wide int, x *float32, blocks int)")
+	doc, sum, codes := "If wide is not 0, their values in 16 bits lie so many bytes behind each.", roundedSum, Mem{Disp: roundedCodes}
+	if tiles {
+		doc, sum, codes = "For tiles: their values lie wide bytes behind their scale.", apartSums, Mem{Scale: 1}
+	}
+	Doc("dst = blocks of 32 activations of x, rounded to 8 bits, step bytes apart: see roundBlock.", doc)
 	Pragma("noescape")
 	dst, step, wide, x, n := pointer("dst"), pointer("step"), pointer("wide"), pointer("x"), pointer("blocks")
 	order := avx2.load(word("int8Order", func(i int) uint32 { return uint32([]int{0, 4, 1, 5, 2, 6, 3, 7}[i%8]) }))
@@ -54,7 +59,10 @@ func roundRow() {
 	VPACKSSDW(v[3], v[2], v[2])
 	VPACKSSWB(v[2], v[0], v[0])
 	VPERMD(v[0], order, v[0])
-	VMOVDQU(v[0], Mem{Base: dst, Disp: roundedCodes})
+	if codes.Base = dst; tiles {
+		codes.Index = wide
+	}
+	VMOVDQU(v[0], codes)
 	// Sums of pairs of columns, by halves of the 32.
 	sums, swapped := avx2.load(eachByte(1)), YMM()
 	VPMADDUBSW(v[0], sums, sums)
@@ -69,7 +77,20 @@ func roundRow() {
 	VPMADDWD(pairsOf(1), both, t)
 	VCVTDQ2PS(t, t)
 	VMULSS(d, t, t)
-	VMOVSS(t, Mem{Base: dst, Disp: roundedSum})
+	VMOVSS(t, Mem{Base: dst, Disp: sum})
+	ADDQ(I32(128), x)
+	if !tiles {
+		roundedRest(dst, wide, low, high, both)
+	}
+	ADDQ(step, dst)
+	DECQ(n)
+	JNE(LabelRef("loop"))
+	end()
+}
+
+// roundedRest stores what vectors take of 32 rounded activations besides: what offsets
+// take off sums, of sums by halves and of all, and values in 16 bits.
+func roundedRest(dst, wide, low, high, both reg.Register) {
 	VPBLENDD(Imm(8), high, low, low)
 	VPBLENDD(Imm(3), both, low, low)
 	offsets := word("int8Offsets", func(i int) uint32 {
@@ -77,18 +98,14 @@ func roundRow() {
 	})
 	VPMULLW(offsets, low, low)
 	VMOVDQU(low, Mem{Base: dst, Disp: roundedOff})
-	ADDQ(I32(128), x)
 	TESTQ(wide, wide)
 	JEQ(LabelRef("narrow"))
 	for i := range 2 {
-		VPMOVSXBW(Mem{Base: dst, Disp: roundedCodes + 16*i}, v[i])
-		VMOVDQU(v[i], Mem{Base: dst, Index: wide, Scale: 1, Disp: 32 * i})
+		v := YMM()
+		VPMOVSXBW(Mem{Base: dst, Disp: roundedCodes + 16*i}, v)
+		VMOVDQU(v, Mem{Base: dst, Index: wide, Scale: 1, Disp: 32 * i})
 	}
 	Label("narrow")
-	ADDQ(step, dst)
-	DECQ(n)
-	JNE(LabelRef("loop"))
-	end()
 }
 
 // leastRounded is 2^-100, as an integer: blocks of nothing larger count as zeros.

@@ -2,70 +2,96 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 )
 
-// Many rows read weights that are unpacked, once for all of them: by 32 columns, of
-// sixteen outputs, of which each value is two vectors side by side. There are scales,
+// Many rows read weights that are unpacked, once for all of them: by 32 columns, of two
+// groups of outputs, of which each value is two vectors side by side. There are scales,
 // minima or the integer scales of sixteen columns where there are some, and then
-// codes: a byte each, four of each output in a vector; those of eight bits have 16, two of
-// each output, for activations of 16 bits.
+// codes: a byte each, four of each output in a vector; those that AVX2 multiplies with
+// activations of 16 bits have 16, two of each output.
 type unpacked struct {
 	name   string
+	of     []string // formats
 	minima bool
-	bits   int // as of interleaved
+	halves bool // a scale for each sixteen columns
+	words  bool // codes of 16 bits
+	offset int  // of codes in sums; those of some formats get a larger one
 }
 
-var unpackedKinds = []unpacked{
-	{"Four", true, 4}, {"Five", false, 5}, {"FiveMin", true, 5}, {"Six", false, 6}, {"Eight", false, 8},
+// unpackedKinds are those of an instruction set, by its suffix.
+var unpackedKinds = map[string][]unpacked{
+	"AVX2": {
+		{name: "Four", of: []string{"Q4_1", "Q4_K"}, minima: true},
+		{name: "Five", of: []string{"Q4_0", "Q5_0"}, offset: 16},
+		{name: "FiveMin", of: []string{"Q5_1", "Q5_K"}, minima: true, offset: 16},
+		{name: "Six", of: []string{"Q6_K"}, halves: true, offset: 32},
+		{name: "Eight", of: []string{"Q8_0"}, words: true},
+	},
+	"VNNI": {
+		{name: "Four", of: []string{"Q4_1", "Q4_K"}, minima: true},
+		{name: "FiveMin", of: []string{"Q5_1", "Q5_K"}, minima: true, offset: 16},
+		{name: "Six", of: []string{"Q6_K"}, halves: true, offset: 32},
+		{name: "Eight", of: []string{"Q4_0", "Q5_0", "Q8_0"}, offset: 128},
+	},
+	"AMX": { // codes with their sign
+		{name: "Plain", of: []string{"Q4_0", "Q5_0", "Q8_0"}},
+		{name: "Min", of: []string{"Q4_1", "Q5_1", "Q4_K", "Q5_K"}, minima: true},
+		{name: "Halves", of: []string{"Q6_K"}, halves: true},
+	},
 }
 
-// unpackedPair are the bytes of a value of sixteen outputs.
-const unpackedPair = 64
-
-// kind is that of the unpacked codes: Q4_0 gets the offset of Q5_0.
+// kind is that of the unpacked codes.
 func (f interleaved) kind() unpacked {
-	at := map[string]int{"Q4_1": 0, "Q4_K": 0, "Q4_0": 1, "Q5_0": 1, "Q5_1": 2, "Q5_K": 2, "Q6_K": 3, "Q8_0": 4}
-	return unpackedKinds[at[f.name]]
+	kinds := unpackedKinds[f.suffix]
+	return kinds[slices.IndexFunc(kinds, func(k unpacked) bool { return slices.Contains(k.of, f.name) })]
 }
 
-// places are where minima, integer scales and codes begin, and what 32 columns take.
-func (k unpacked) places() (minima, factors, codes, bytes int) {
-	minima, factors, codes = unpackedPair, unpackedPair, unpackedPair
+// places are where minima, integer scales and codes begin, and what 32 columns take, of
+// vectors of so many bytes.
+func (k unpacked) places(vector int) (minima, factors, codes, bytes int) {
+	pair := 2 * vector
+	minima, factors, codes = pair, pair, pair
 	if k.minima {
-		codes += unpackedPair
+		codes += pair
 	}
-	if k.bits == 6 {
-		codes += 2 * unpackedPair
+	if k.halves {
+		codes += 2 * pair
 	}
-	return minima, factors, codes, codes + k.vectors()*unpackedPair
+	return minima, factors, codes, codes + k.vectors()*pair
 }
 
 // vectors is how many there are of codes.
 func (k unpacked) vectors() int {
-	if k.bits == 8 {
+	if k.words {
 		return 16
 	}
 	return 8
 }
 
 func int8Unpack(f interleaved) {
-	TEXT("int8Unpack"+f.name+"AVX2", NOSPLIT, "func(dst, w *byte, blocks int)")
-	Doc("dst = blocks of a group of eight outputs, interleaved from " + f.name + ", as one of two for int8Tile" + f.kind().name + ".")
+	k := f.kind()
+	TEXT("int8Unpack"+f.name+f.suffix, NOSPLIT, "func(dst, w *byte, blocks int)")
+	Doc(fmt.Sprintf("dst = blocks of a group of %d outputs, interleaved from %s, as one of two for int8Tile%s.", f.lanes, f.name, k.name))
 	Pragma("noescape")
 	dst, w, n := pointer("dst"), pointer("w"), pointer("blocks")
-	minima, factors, codes, bytes := f.kind().places()
-	put := func(v vec, at int) { VMOVDQU(v, Mem{Base: dst, Disp: at}) }
+	pair := 2 * f.isa.bytes()
+	minima, factors, codes, bytes := k.places(f.isa.bytes())
+	put := func(v vec, at int) { VMOVUPS(v, Mem{Base: dst, Disp: at}) }
 	masks := f.masks(1)
+	var more Op
+	if k.offset != f.offset && !k.words {
+		more = f.load(eachByte(uint32(k.offset-f.offset) & 255))
+	}
 	head, left := f.begin(w)
 	f.prefetch(w)
 	codesOf := f.codesAt(w, masks)
 	for g := range 8 {
 		v := codesOf(g)
-		switch {
-		case f.bits == 8:
+		if k.words {
 			for i := range 2 { // bytes 2i and 2i+1 of each four, to the upper bytes of words
 				t := YMM()
 				VPSHUFB(word(fmt.Sprintf("int8Widen%d", i), func(lane int) uint32 {
@@ -73,17 +99,18 @@ func int8Unpack(f interleaved) {
 					return 0x00800080 | at<<8 | (at+1)<<24
 				}), v, t)
 				VPSRAW(Imm(8), t, t)
-				put(t, codes+(2*g+i)*unpackedPair)
+				put(t, codes+(2*g+i)*pair)
 			}
 			continue
-		case f.name == "Q4_0":
-			VPADDB(eachByte(8), v, v)
 		}
-		put(v, codes+g*unpackedPair)
+		if more != nil {
+			VPADDB(more, v, v)
+		}
+		put(v, codes+g*pair)
 	}
-	if f.bits == 6 {
+	if k.halves {
 		for half := range 2 {
-			put(f.factor(w, half), factors+half*unpackedPair)
+			put(f.factor(w, half), factors+half*pair)
 		}
 	}
 	scale := f.scale(w, head)
@@ -101,71 +128,89 @@ func int8Unpack(f interleaved) {
 	end()
 }
 
-func int8Tile(k unpacked, rows int) {
+func int8Tile(s isa, k unpacked, rows int) {
 	const outs = 2 // groups
-	TEXT(fmt.Sprintf("int8Tile%s_%dAVX2", k.name, rows), 0,
+	vector := s.bytes()
+	TEXT(fmt.Sprintf("int8Tile%s_%d%s", k.name, rows, s.suffix), 0,
 		"func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)")
-	Doc(fmt.Sprintf("%d rows of rounded activations times unpacked weights of sixteen outputs, added by 32 columns", rows),
+	Doc(fmt.Sprintf("%d rows of rounded activations times unpacked weights of %d outputs, added by 32 columns", rows, outs*s.lanes),
 		"in order, to what is in dst if add is not 0.")
 	Pragma("noescape")
 	local := GP64()
-	LEAQ(AllocLocal(2*rows*outs*32+64).Offset(64), local)
+	LEAQ(AllocLocal(2*rows*outs*vector+64).Offset(64), local)
 	ANDQ(I32(-64), local)
-	sumAt := func(r, o int) Mem { return Mem{Base: local, Disp: 32 * (outs*r + o)} }
+	sumAt := func(r, o int) Mem { return Mem{Base: local, Disp: vector * (outs*r + o)} }
 	dst, ds, x, step, w, n := pointer("dst"), pointer("dstStride"), pointer("x"), pointer("step"), pointer("w"), pointer("blocks")
 	each := func(do func(r, o int, at Mem)) {
 		to := GP64()
 		MOVQ(dst, to)
 		for r := range rows {
 			for o := range outs {
-				do(r, o, Mem{Base: to, Disp: 32 * o})
+				do(r, o, Mem{Base: to, Disp: vector * o})
 			}
 			if r < rows-1 {
 				ADDQ(ds, to)
 			}
 		}
 	}
-	zero := avx2.zero()
+	each(func(_, o int, at Mem) { // rows of the result are pages apart
+		if o*vector%64 == 0 {
+			PREFETCHT0(at)
+		}
+	})
+	zero := s.zero()
 	for r := range rows {
 		for o := range outs {
 			VMOVAPS(zero, sumAt(r, o))
 		}
 	}
+	var factor Op
+	if s.wide && k.offset > 0 {
+		factor = startFactor(k.offset)
+	}
 	more := pointer("add")
 	TESTQ(more, more)
 	JEQ(LabelRef("blocks"))
-	each(func(r, o int, at Mem) { VMOVUPS(avx2.load(at), sumAt(r, o)) })
+	each(func(r, o int, at Mem) { VMOVUPS(s.load(at), sumAt(r, o)) })
 	loopStart("blocks")
-	minima, factors, codes, bytes := k.places()
-	of := func(at, o int) Mem { return Mem{Base: w, Disp: at + 32*o} }
+	minima, factors, codes, bytes := k.places(vector)
+	of := func(at, o int) Mem { return Mem{Base: w, Disp: at + vector*o} }
 	sums := make([][outs]vec, rows)
-	add, wide := VPADDW, k.bits == 8
-	if wide {
+	add := VPADDW
+	if k.words {
 		add = VPADDD
 	}
 	for i := range k.vectors() {
 		half := i / 4
-		if offset := k.offset(); offset > 0 && (i == 0 || k.bits == 6 && i == 4) {
+		if i == 0 || k.halves && i == 4 {
 			for r := range rows {
 				for o := range outs {
-					sums[r][o] = takenOff(row(x, r), offset, half)
+					if s.wide {
+						sums[r][o] = startWide(row(x, r), k.offset, half, factor)
+					} else {
+						sums[r][o] = takenOff(row(x, r), k.offset, half)
+					}
 				}
 			}
 		}
 		var code [outs]vec
 		for o := range outs {
-			code[o] = avx2.load(of(codes+i*unpackedPair, o))
+			code[o] = s.load(of(codes+2*vector*i, o))
 		}
 		for r := range rows {
-			values := YMM()
+			values := s.newRegister()
 			at := row(x, r).Offset(roundedCodes + 4*i)
-			if wide {
+			if k.words {
 				at = Mem{Base: x, Disp: int8TileRows*roundedBytes + r*wideBytes + 4*i}
 			}
 			VPBROADCASTD(at, values)
 			for o := range outs {
+				if s.wide {
+					VPDPBUSD(values, code[o], sums[r][o])
+					continue
+				}
 				t := YMM()
-				if wide {
+				if k.words {
 					VPMADDWD(values, code[o], t)
 				} else {
 					VPMADDUBSW(values, code[o], t)
@@ -173,14 +218,20 @@ func int8Tile(k unpacked, rows int) {
 				sums[r][o] = addTo(sums[r][o], t, add)
 			}
 		}
-		if k.bits == 6 && i%4 == 3 {
+		if k.halves && i%4 == 3 {
 			for r := range rows {
 				for o := range outs {
-					v, first := sums[r][o], Mem{Base: local, Disp: 32 * (outs*(rows+r) + o)}
-					VPMADDWD(of(factors+half*unpackedPair, o), v, v)
-					if half == 0 {
+					v, factor, first := sums[r][o], of(factors+2*vector*half, o), Mem{Base: local, Disp: vector * (outs*(rows+r) + o)}
+					switch {
+					case s.wide && half == 0:
+						VMOVUPS(addHalf(nil, v, factor), first)
+					case s.wide:
+						sums[r][o] = addHalf(s.load(first), v, factor)
+					case half == 0:
+						VPMADDWD(factor, v, v)
 						VMOVDQA(v, first)
-					} else {
+					default:
+						VPMADDWD(factor, v, v)
 						VPADDD(first, v, v)
 					}
 				}
@@ -188,18 +239,20 @@ func int8Tile(k unpacked, rows int) {
 		}
 	}
 	for r := range rows {
-		scale, total := YMM(), YMM()
+		scale, total := s.newRegister(), s.newRegister()
 		VBROADCASTSS(row(x, r).Offset(roundedScale), scale)
 		if k.minima {
 			VBROADCASTSS(row(x, r).Offset(roundedSum), total)
 		}
 		for o := range outs {
-			v, both := sums[r][o], YMM()
-			if k.bits < 6 {
+			v, both := sums[r][o], s.newRegister()
+			if !s.wide && !k.words && !k.halves {
 				VPMADDWD(pairsOf(1), v, v)
 			}
 			VMULPS(of(0, o), scale, both)
-			VCVTDQ2PS(v, v)
+			if !s.wide || !k.halves {
+				VCVTDQ2PS(v, v)
+			}
 			VFMADD213PS(sumAt(r, o), both, v)
 			if k.minima {
 				VFMADD231PS(of(minima, o), total, v)
@@ -211,9 +264,6 @@ func int8Tile(k unpacked, rows int) {
 	ADDQ(step, x)
 	DECQ(n)
 	JNE(LabelRef("blocks"))
-	each(func(r, o int, at Mem) { VMOVUPS(avx2.load(sumAt(r, o)), at) })
+	each(func(r, o int, at Mem) { VMOVUPS(s.load(sumAt(r, o)), at) })
 	end()
 }
-
-// offset is what is taken off the sums of 16 bits.
-func (k unpacked) offset() int { return map[int]int{5: 16, 6: 32}[k.bits] }

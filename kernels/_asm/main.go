@@ -28,10 +28,11 @@ func (s isa) bytes() int { return 4 * s.lanes }
 var (
 	avx2   = isa{"AVX2", 8, 4, []int{1, 2, 3}, false, build.YMM}
 	avx512 = isa{"AVX512", 16, 6, []int{1, 4}, true, build.ZMM}
+	vnni   = isa{suffix: "VNNI", lanes: 16, wide: true, newRegister: build.ZMM} // of products of 8 bits
 )
 
 func main() {
-	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, int8-avx2, amx, amxint or amxgrad")
+	set := flag.String("isa", "", "instruction set: avx2, avx512, fused-avx2, fused-avx512, row-avx2, row-avx512, int8-avx2, int8-vnni, int8-amx, amx, amxint or amxgrad")
 	flag.Parse()
 	build.ConstraintExpr("!noasm")
 	switch *set {
@@ -58,7 +59,11 @@ func main() {
 		vectors(avx512)
 		attention(avx512)
 	case "int8-avx2":
-		int8Products()
+		int8Products(avx2)
+	case "int8-vnni":
+		int8Products(vnni)
+	case "int8-amx":
+		int8AMX()
 	case "amx":
 		amx()
 	case "amxint":

@@ -36,9 +36,12 @@ func (t *attendTask) band(w *Worker, v *vectors, start, end, head int, s Span) {
 		from, to := t.a.Sees(r, s)
 		first, last = min(first, from), max(last, to)
 	}
+	b.blockBytes = t.kv.BlockBytes()
+	if b.inRegisters(queries) {
+		b.format = t.kv.Format
+	}
 	for n := first / BlockLen; n*BlockLen < last; n++ {
-		keys, values := t.kv.block(s.Blocks[n], head, mem)
-		b.keys, b.values, b.n = &keys[0], &values[0], n
+		b.open(n, s.Blocks[n:(last+BlockLen-1)/BlockLen], mem)
 		for r := start; r < end; {
 			from, to := t.a.part(n, r, s)
 			next := r + 1
@@ -75,16 +78,47 @@ type attendBand struct {
 	scores       []float32 // [queries][BlockLen]
 	out          []float32 // [queries][stride]
 	state        []float32 // [queries][stateLen]
-	keys, values *float32
+	blockBytes   int       // of keys, as of values, of all heads
+	format       Format    // of keys and values as they are multiplied
+	keys, values *byte
+	ahead        int // bytes from them to the next block's, to be fetched; 0: none
+}
+
+// inRegisters reports whether keys and values are read as they are stored and widened in
+// registers, anew for each tile: that is faster for few queries. Many multiply with a
+// block that is widened once.
+func (b *attendBand) inRegisters(queries int) bool {
+	most := len(b.v.scores[b.kv.Format]) - 1
+	return b.kv.Format != F32 && b.kv.HeadDim%32 == 0 && queries <= 2*most
+}
+
+// open puts block n of the span at hand, the first of those still to come.
+func (b *attendBand) open(n int, blocks []int32, wide []float32) {
+	kv, kvHead := &b.kv, b.head/b.group
+	b.n, b.ahead = n, 0
+	if b.format != kv.Format {
+		keys, values := kv.block(blocks[0], kvHead, wide)
+		b.keys, b.values = bytePtr(&keys[0]), bytePtr(&values[0])
+		return
+	}
+	page := kv.page(blocks[0])
+	if at := page*b.blockBytes + b.blockBytes/kv.Heads*kvHead; b.format == F32 {
+		b.keys, b.values = bytePtr(&kv.K[at/4]), bytePtr(&kv.V[at/4])
+	} else {
+		b.keys, b.values = &kv.Stored[at], &kv.Stored[len(kv.Stored)/2+at]
+	}
+	if len(blocks) > 1 {
+		b.ahead = (kv.page(blocks[1]) - page) * b.blockBytes
+	}
 }
 
 // block adds positions [from, to) of the block at hand to n queries.
 func (b *attendBand) block(query, n, from, to int) {
-	d := b.kv.HeadDim
+	d, ahead := b.kv.HeadDim, b.ahead
 	for i := query; i < query+n; {
 		k := b.tile(query + n - i)
-		b.v.scores[k](&b.scores[i*BlockLen], &b.q[i*d], d, b.keys)
-		i += k
+		b.v.scores[b.format][k](&b.scores[i*BlockLen], &b.q[i*d], d, b.keys, ahead)
+		i, ahead = i+k, 0
 	}
 	if bias := b.a.Bias; bias != nil {
 		for i := query; i < query+n; i++ {
@@ -99,15 +133,15 @@ func (b *attendBand) block(query, n, from, to int) {
 	b.v.weights(&b.scores[query*BlockLen], &b.out[query*b.stride], 4*b.stride, d, &b.state[query*stateLen], scale, from, to, n)
 	for i := query; i < query+n; {
 		k := b.tile(query + n - i)
-		b.v.values[k](&b.out[i*b.stride], 4*b.stride, &b.scores[i*BlockLen], b.values, d, from, to)
-		i += k
+		b.v.values[b.format][k](&b.out[i*b.stride], 4*b.stride, &b.scores[i*BlockLen], b.values, d, from, to, b.ahead)
+		i, b.ahead = i+k, 0
 	}
 }
 
 // tile is how many of n queries the next tile takes: all tiles nearly as many, since
 // one of a single query waits for its sums.
 func (b *attendBand) tile(n int) int {
-	most := len(b.v.scores) - 1
+	most := len(b.v.scores[b.format]) - 1
 	tiles := (n + most - 1) / most
 	return (n + tiles - 1) / tiles
 }

@@ -69,7 +69,8 @@ func (b *attendBlocks) block(i, base int) {
 	transpose(b.keys, k, d, BlockLen)
 	transpose(b.values, v, BlockLen, d)
 	dk, dv := &b.dkv.K[base], &b.dkv.V[base]
-	most := len(b.v.scores) - 1
+	scores := b.v.scores[F32]
+	most := len(scores) - 1
 	step := gradQueries(b.group) / b.group
 	for r := b.s.Start; r < b.s.End; {
 		end := r
@@ -90,8 +91,8 @@ func (b *attendBlocks) block(i, base int) {
 		n := (end - r) * b.group
 		for j := 0; j < n; j += most {
 			m := min(most, n-j)
-			b.v.scores[m](&b.p[j*BlockLen], &b.q[(q+j)*d], d, &k[0])
-			b.v.scores[m](&b.ds[j*BlockLen], &b.dy[(q+j)*d], d, &b.values[0])
+			scores[m](&b.p[j*BlockLen], &b.q[(q+j)*d], d, bytePtr(&k[0]), 0)
+			scores[m](&b.ds[j*BlockLen], &b.dy[(q+j)*d], d, bytePtr(&b.values[0]), 0)
 		}
 		if bias := b.a.Bias; bias != nil {
 			for j := range n {

@@ -102,6 +102,48 @@ func TestKVBatchInvariant(t *testing.T) {
 	}
 }
 
+// TestKVInRegisters demands of keys and values that are widened in registers, which few
+// queries do, the bits of those that are widened first.
+func TestKVInRegisters(t *testing.T) {
+	p := NewPool(1)
+	defer p.Close()
+	each(t, func(t *testing.T) {
+		if active.vectors == nil || active.vectors.scores[F16] == nil {
+			t.Skip("it widens none in registers")
+		}
+		inRegisters := active
+		defer func() { active = inRegisters }()
+		rng := rand.New(rand.NewPCG(17, 16))
+		for _, f := range KVFormats()[1:] {
+			first, vectors := *inRegisters, *inRegisters.vectors
+			vectors.scores[f], vectors.values[f] = nil, nil
+			first.vectors = &vectors
+			most := 2 * (len(inRegisters.vectors.scores[f]) - 1)
+			for group := 1; group <= most; group++ {
+				for i, d := range []int{32, 64, 96, 128} {
+					a := []Attention{
+						{Scale: 0.125, Causal: true}, {Scale: 4, Causal: true}, // the maximum moves far
+						{Scale: 0.2, Causal: true, Window: 37}, {Scale: 0.2, Softcap: 3},
+					}[(i+group)%4]
+					a.Heads = 2 * group
+					c := newAttendedIn(f, rng, a, 2, d, [][2]int{{0, 1}, {31, 1}, {95, 1}, {102, 1}})
+					b := attendBand{attendTask: &attendTask{kv: c.kv}, v: inRegisters.vectors}
+					if !b.inRegisters(group) {
+						t.Fatalf("%s, %d queries of %d are not widened in registers", f, group, d)
+					}
+					active = inRegisters
+					got, lse := c.run(p)
+					active = &first
+					want, wantLSE := c.run(p)
+					what := fmt.Sprintf("%s, %d queries of %d", f, group, d)
+					sameBits(t, what, got, want)
+					sameBits(t, what+", lse", lse, wantLSE)
+				}
+			}
+		}
+	})
+}
+
 // TestKVNotFinite demands that what a format cannot hold spoils the rows that see it.
 func TestKVNotFinite(t *testing.T) {
 	p := NewPool(1)

@@ -228,45 +228,191 @@ func ropeAVX2(x *float32, cos *float32, sin *float32, half int, heads int, strid
 
 //	for t := range 1 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores1AVX2(dst *float32, q *float32, dims int, k *float32)
+func scores1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 1 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values1AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
+func values1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
 
 //	for t := range 2 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores2AVX2(dst *float32, q *float32, dims int, k *float32)
+func scores2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 2 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values2AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
+func values2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
 
 //	for t := range 3 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores3AVX2(dst *float32, q *float32, dims int, k *float32)
+func scores3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 3 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values3AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
+func values3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores1 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values1 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores2 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values2 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores3 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values3 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores4 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_4AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values4 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_4AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores5 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_5AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values5 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_5AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores6 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_6AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values6 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_6AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores7 of keys in F16, dims being a multiple of 32.
+//
+//go:noescape
+func scoresF16_7AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values7 of values in F16, dims being a multiple of 32.
+//
+//go:noescape
+func valuesF16_7AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores1 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values1 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores2 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values2 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores3 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values3 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores4 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_4AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values4 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_4AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores5 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_5AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values5 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_5AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores6 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_6AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values6 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_6AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+
+// scores7 of keys in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func scoresQ8_0_7AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+
+// values7 of values in Q8_0, dims being a multiple of 32.
+//
+//go:noescape
+func valuesQ8_0_7AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
 
 // for each query, with p [][32], out's rows stride bytes apart and state [][32], its lanes' sums and at 16 its top:
 //

@@ -4725,19 +4725,41 @@ done:
 	VZEROUPPER
 	RET
 
-// func scores1AVX2(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, FMA3
-TEXT ·scores1AVX2(SB), NOSPLIT, $0-32
+// func scores1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores1AVX2(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
 	VXORPS Y3, Y3, Y3
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Y4
+	VMOVUPS      (DX), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMOVUPS      32(DX), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VMOVUPS      64(DX), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VMOVUPS      96(DX), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
 
 	PCALIGN $64
 dimension:
@@ -4754,110 +4776,153 @@ dimension:
 	ADDQ         $0x04, CX
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
+
+dimensionDone:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
 	VZEROUPPER
 	RET
 
-// func values1AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·values1AVX2(SB), NOSPLIT, $0-56
+// func values1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·values1AVX2(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), CX
-	MOVQ  dims+32(FP), DX
-	MOVQ  DX, BX
-	SHLQ  $0x02, BX
-	MOVQ  from+40(FP), SI
-	IMULQ BX, SI
-	ADDQ  SI, CX
+	MOVQ  ahead+56(FP), CX
+	MOVQ  v+24(FP), DX
+	MOVQ  dims+32(FP), BX
+	MOVQ  BX, SI
+	SHLQ  $0x02, SI
+	MOVQ  from+40(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, DX
 
 columns4:
-	CMPQ    DX, $0x20
+	CMPQ    BX, $0x20
 	JLT     past4
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
 	VMOVUPS 64(AX), Y2
 	VMOVUPS 96(AX), Y3
-	MOVQ    p+16(FP), SI
-	MOVQ    to+48(FP), DI
-	MOVQ    from+40(FP), R8
-	LEAQ    (SI)(R8*4), SI
-	SUBQ    R8, DI
-	MOVQ    CX, R8
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    from+40(FP), R9
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+	TESTQ   CX, CX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	VBROADCASTSS (DI), Y4
+	VMOVUPS      (R9), Y5
+	VFMADD231PS  Y5, Y4, Y0
+	VMOVUPS      32(R9), Y5
+	VFMADD231PS  Y5, Y4, Y1
+	VMOVUPS      64(R9), Y5
+	VFMADD231PS  Y5, Y4, Y2
+	VMOVUPS      96(R9), Y5
+	VFMADD231PS  Y5, Y4, Y3
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position4Ahead
+	JMP          position4Done
 
 	PCALIGN $64
 position4:
-	VBROADCASTSS (SI), Y4
-	VMOVUPS      (R8), Y5
+	VBROADCASTSS (DI), Y4
+	VMOVUPS      (R9), Y5
 	VFMADD231PS  Y5, Y4, Y0
-	VMOVUPS      32(R8), Y5
+	VMOVUPS      32(R9), Y5
 	VFMADD231PS  Y5, Y4, Y1
-	VMOVUPS      64(R8), Y5
+	VMOVUPS      64(R9), Y5
 	VFMADD231PS  Y5, Y4, Y2
-	VMOVUPS      96(R8), Y5
+	VMOVUPS      96(R9), Y5
 	VFMADD231PS  Y5, Y4, Y3
-	ADDQ         BX, R8
-	ADDQ         $0x04, SI
-	DECQ         DI
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
 	JNE          position4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, CX
-	SUBQ         $0x20, DX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x20, BX
+	JMP     columns4
 
 past4:
 columns1:
-	TESTQ   DX, DX
+	TESTQ   BX, BX
 	JLE     past1
-	MOVQ    $0x00000008, SI
-	CMPQ    DX, SI
-	CMOVQLT DX, SI
-	NEGQ    SI
-	LEAQ    tailMask<>+0(SB), DI
-	VMOVUPS 32(DI)(SI*4), Y0
+	MOVQ    $0x00000008, DI
+	CMPQ    BX, DI
+	CMOVQLT BX, DI
+	NEGQ    DI
+	LEAQ    tailMask<>+0(SB), R8
+	VMOVUPS 32(R8)(DI*4), Y0
 	VMOVUPS (AX), Y1
-	MOVQ    p+16(FP), SI
-	MOVQ    to+48(FP), DI
-	MOVQ    from+40(FP), R8
-	LEAQ    (SI)(R8*4), SI
-	SUBQ    R8, DI
-	MOVQ    CX, R8
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	MOVQ    from+40(FP), R9
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+	TESTQ   CX, CX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R9)(CX*1)
+	VBROADCASTSS (DI), Y2
+	VMASKMOVPS   (R9), Y0, Y3
+	VFMADD231PS  Y3, Y2, Y1
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position1Ahead
+	JMP          position1Done
 
 	PCALIGN $64
 position1:
-	VBROADCASTSS (SI), Y2
-	VMASKMOVPS   (R8), Y0, Y3
+	VBROADCASTSS (DI), Y2
+	VMASKMOVPS   (R9), Y0, Y3
 	VFMADD231PS  Y3, Y2, Y1
-	ADDQ         BX, R8
-	ADDQ         $0x04, SI
-	DECQ         DI
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
 	JNE          position1
-	VMOVUPS      Y1, (AX)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, CX
-	SUBQ         $0x08, DX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Y1, (AX)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, BX
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores2AVX2(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, FMA3
-TEXT ·scores2AVX2(SB), NOSPLIT, $0-32
+// func scores2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores2AVX2(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -4866,11 +4931,37 @@ TEXT ·scores2AVX2(SB), NOSPLIT, $0-32
 	VXORPS Y5, Y5, Y5
 	VXORPS Y6, Y6, Y6
 	VXORPS Y7, Y7, Y7
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Y8
+	VBROADCASTSS (CX)(DI*1), Y9
+	VMOVUPS      (DX), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(DX), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      64(DX), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      96(DX), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
 
 	PCALIGN $64
 dimension:
 	VBROADCASTSS (CX), Y8
-	VBROADCASTSS (CX)(SI*1), Y9
+	VBROADCASTSS (CX)(DI*1), Y9
 	VMOVUPS      (DX), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y4
@@ -4887,32 +4978,35 @@ dimension:
 	ADDQ         $0x04, CX
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
+
+dimensionDone:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
 	VZEROUPPER
 	RET
 
-// func values2AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·values2AVX2(SB), NOSPLIT, $0-56
+// func values2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·values2AVX2(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
 
 columns4:
-	CMPQ    BX, $0x20
+	CMPQ    SI, $0x20
 	JLT     past4
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
@@ -4922,96 +5016,143 @@ columns4:
 	VMOVUPS 32(AX)(CX*1), Y5
 	VMOVUPS 64(AX)(CX*1), Y6
 	VMOVUPS 96(AX)(CX*1), Y7
-	MOVQ    p+16(FP), DI
-	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
-	LEAQ    (DI)(R9*4), DI
-	SUBQ    R9, R8
-	MOVQ    DX, R9
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VBROADCASTSS (R8), Y8
+	VBROADCASTSS 128(R8), Y9
+	VMOVUPS      (R10), Y10
+	VFMADD231PS  Y10, Y8, Y0
+	VFMADD231PS  Y10, Y9, Y4
+	VMOVUPS      32(R10), Y10
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y10, Y9, Y5
+	VMOVUPS      64(R10), Y10
+	VFMADD231PS  Y10, Y8, Y2
+	VFMADD231PS  Y10, Y9, Y6
+	VMOVUPS      96(R10), Y10
+	VFMADD231PS  Y10, Y8, Y3
+	VFMADD231PS  Y10, Y9, Y7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4Ahead
+	JMP          position4Done
 
 	PCALIGN $64
 position4:
-	VBROADCASTSS (DI), Y8
-	VBROADCASTSS 128(DI), Y9
-	VMOVUPS      (R9), Y10
+	VBROADCASTSS (R8), Y8
+	VBROADCASTSS 128(R8), Y9
+	VMOVUPS      (R10), Y10
 	VFMADD231PS  Y10, Y8, Y0
 	VFMADD231PS  Y10, Y9, Y4
-	VMOVUPS      32(R9), Y10
+	VMOVUPS      32(R10), Y10
 	VFMADD231PS  Y10, Y8, Y1
 	VFMADD231PS  Y10, Y9, Y5
-	VMOVUPS      64(R9), Y10
+	VMOVUPS      64(R10), Y10
 	VFMADD231PS  Y10, Y8, Y2
 	VFMADD231PS  Y10, Y9, Y6
-	VMOVUPS      96(R9), Y10
+	VMOVUPS      96(R10), Y10
 	VFMADD231PS  Y10, Y8, Y3
 	VFMADD231PS  Y10, Y9, Y7
-	ADDQ         SI, R9
-	ADDQ         $0x04, DI
-	DECQ         R8
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNE          position4
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, (AX)(CX*1)
-	VMOVUPS      Y5, 32(AX)(CX*1)
-	VMOVUPS      Y6, 64(AX)(CX*1)
-	VMOVUPS      Y7, 96(AX)(CX*1)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y5, 32(AX)(CX*1)
+	VMOVUPS Y6, 64(AX)(CX*1)
+	VMOVUPS Y7, 96(AX)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns4
 
 past4:
 columns1:
-	TESTQ   BX, BX
+	TESTQ   SI, SI
 	JLE     past1
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQLT BX, DI
-	NEGQ    DI
-	LEAQ    tailMask<>+0(SB), R8
-	VMOVUPS 32(R8)(DI*4), Y0
+	MOVQ    $0x00000008, R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	NEGQ    R8
+	LEAQ    tailMask<>+0(SB), R9
+	VMOVUPS 32(R9)(R8*4), Y0
 	VMOVUPS (AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
-	MOVQ    p+16(FP), DI
-	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
-	LEAQ    (DI)(R9*4), DI
-	SUBQ    R9, R8
-	MOVQ    DX, R9
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	VBROADCASTSS (R8), Y3
+	VBROADCASTSS 128(R8), Y4
+	VMASKMOVPS   (R10), Y0, Y5
+	VFMADD231PS  Y5, Y3, Y1
+	VFMADD231PS  Y5, Y4, Y2
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1Ahead
+	JMP          position1Done
 
 	PCALIGN $64
 position1:
-	VBROADCASTSS (DI), Y3
-	VBROADCASTSS 128(DI), Y4
-	VMASKMOVPS   (R9), Y0, Y5
+	VBROADCASTSS (R8), Y3
+	VBROADCASTSS 128(R8), Y4
+	VMASKMOVPS   (R10), Y0, Y5
 	VFMADD231PS  Y5, Y3, Y1
 	VFMADD231PS  Y5, Y4, Y2
-	ADDQ         SI, R9
-	ADDQ         $0x04, DI
-	DECQ         R8
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNE          position1
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y2, (AX)(CX*1)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x08, BX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, SI
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores3AVX2(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, FMA3
-TEXT ·scores3AVX2(SB), NOSPLIT, $0-32
+// func scores3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, FMA3, MMX+
+TEXT ·scores3AVX2(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
 	VXORPS Y0, Y0, Y0
 	VXORPS Y1, Y1, Y1
 	VXORPS Y2, Y2, Y2
@@ -5024,12 +5165,43 @@ TEXT ·scores3AVX2(SB), NOSPLIT, $0-32
 	VXORPS Y9, Y9, Y9
 	VXORPS Y10, Y10, Y10
 	VXORPS Y11, Y11, Y11
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Y12
+	VBROADCASTSS (CX)(DI*1), Y13
+	VBROADCASTSS (CX)(DI*2), Y14
+	VMOVUPS      (DX), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VMOVUPS      32(DX), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VMOVUPS      64(DX), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VMOVUPS      96(DX), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
 
 	PCALIGN $64
 dimension:
 	VBROADCASTSS (CX), Y12
-	VBROADCASTSS (CX)(SI*1), Y13
-	VBROADCASTSS (CX)(SI*2), Y14
+	VBROADCASTSS (CX)(DI*1), Y13
+	VBROADCASTSS (CX)(DI*2), Y14
 	VMOVUPS      (DX), Y15
 	VFMADD231PS  Y15, Y12, Y0
 	VFMADD231PS  Y15, Y13, Y4
@@ -5050,36 +5222,39 @@ dimension:
 	ADDQ         $0x04, CX
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Y0, (AX)
-	VMOVUPS      Y1, 32(AX)
-	VMOVUPS      Y2, 64(AX)
-	VMOVUPS      Y3, 96(AX)
-	VMOVUPS      Y4, 128(AX)
-	VMOVUPS      Y5, 160(AX)
-	VMOVUPS      Y6, 192(AX)
-	VMOVUPS      Y7, 224(AX)
-	VMOVUPS      Y8, 256(AX)
-	VMOVUPS      Y9, 288(AX)
-	VMOVUPS      Y10, 320(AX)
-	VMOVUPS      Y11, 352(AX)
+
+dimensionDone:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, 128(AX)
+	VMOVUPS Y5, 160(AX)
+	VMOVUPS Y6, 192(AX)
+	VMOVUPS Y7, 224(AX)
+	VMOVUPS Y8, 256(AX)
+	VMOVUPS Y9, 288(AX)
+	VMOVUPS Y10, 320(AX)
+	VMOVUPS Y11, 352(AX)
 	VZEROUPPER
 	RET
 
-// func values3AVX2(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, CMOV, FMA3
-TEXT ·values3AVX2(SB), NOSPLIT, $0-56
+// func values3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, CMOV, FMA3, MMX+
+TEXT ·values3AVX2(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
 
 columns4:
-	CMPQ    BX, $0x20
+	CMPQ    SI, $0x20
 	JLT     past4
 	VMOVUPS (AX), Y0
 	VMOVUPS 32(AX), Y1
@@ -5093,38 +5268,563 @@ columns4:
 	VMOVUPS 32(AX)(CX*2), Y9
 	VMOVUPS 64(AX)(CX*2), Y10
 	VMOVUPS 96(AX)(CX*2), Y11
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VBROADCASTSS (R8), Y12
+	VBROADCASTSS 128(R8), Y13
+	VBROADCASTSS 256(R8), Y14
+	VMOVUPS      (R10), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VMOVUPS      32(R10), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VMOVUPS      64(R10), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VMOVUPS      96(R10), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R8), Y12
+	VBROADCASTSS 128(R8), Y13
+	VBROADCASTSS 256(R8), Y14
+	VMOVUPS      (R10), Y15
+	VFMADD231PS  Y15, Y12, Y0
+	VFMADD231PS  Y15, Y13, Y4
+	VFMADD231PS  Y15, Y14, Y8
+	VMOVUPS      32(R10), Y15
+	VFMADD231PS  Y15, Y12, Y1
+	VFMADD231PS  Y15, Y13, Y5
+	VFMADD231PS  Y15, Y14, Y9
+	VMOVUPS      64(R10), Y15
+	VFMADD231PS  Y15, Y12, Y2
+	VFMADD231PS  Y15, Y13, Y6
+	VFMADD231PS  Y15, Y14, Y10
+	VMOVUPS      96(R10), Y15
+	VFMADD231PS  Y15, Y12, Y3
+	VFMADD231PS  Y15, Y13, Y7
+	VFMADD231PS  Y15, Y14, Y11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4
+
+position4Done:
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	VMOVUPS Y4, (AX)(CX*1)
+	VMOVUPS Y5, 32(AX)(CX*1)
+	VMOVUPS Y6, 64(AX)(CX*1)
+	VMOVUPS Y7, 96(AX)(CX*1)
+	VMOVUPS Y8, (AX)(CX*2)
+	VMOVUPS Y9, 32(AX)(CX*2)
+	VMOVUPS Y10, 64(AX)(CX*2)
+	VMOVUPS Y11, 96(AX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns4
+
+past4:
+columns1:
+	TESTQ   SI, SI
+	JLE     past1
+	MOVQ    $0x00000008, R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	NEGQ    R8
+	LEAQ    tailMask<>+0(SB), R9
+	VMOVUPS 32(R9)(R8*4), Y0
+	VMOVUPS (AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS (AX)(CX*2), Y3
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	VBROADCASTSS (R8), Y4
+	VBROADCASTSS 128(R8), Y5
+	VBROADCASTSS 256(R8), Y6
+	VMASKMOVPS   (R10), Y0, Y7
+	VFMADD231PS  Y7, Y4, Y1
+	VFMADD231PS  Y7, Y5, Y2
+	VFMADD231PS  Y7, Y6, Y3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R8), Y4
+	VBROADCASTSS 128(R8), Y5
+	VBROADCASTSS 256(R8), Y6
+	VMASKMOVPS   (R10), Y0, Y7
+	VFMADD231PS  Y7, Y4, Y1
+	VFMADD231PS  Y7, Y5, Y2
+	VFMADD231PS  Y7, Y6, Y3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1
+
+position1Done:
+	VMOVUPS Y1, (AX)
+	VMOVUPS Y2, (AX)(CX*1)
+	VMOVUPS Y3, (AX)(CX*2)
+	ADDQ    $0x00000020, AX
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, SI
+	JMP     columns1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func scoresF16_1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_1AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (DX), DI
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DI)(BX*1)
+	VCVTPH2PS    (DI), Y2
+	VCVTPH2PS    16(DI), Y3
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	SUBQ         SI, CX
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         32(DX), DI
+	MOVQ         SI, R8
+
+group16:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (DI), Y2
+	VCVTPH2PS    16(DI), Y3
+	VBROADCASTSS (CX), Y4
+	VFMADD231PS  Y2, Y4, Y0
+	VFMADD231PS  Y3, Y4, Y1
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension16
+	SUBQ         $0x00000080, R8
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), CX
+	MOVQ  v+24(FP), DX
+	MOVQ  dims+32(FP), BX
+	MOVQ  BX, SI
+	SHLQ  $0x01, SI
+	MOVQ  from+40(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, DX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	MOVQ    from+40(FP), R9
 	MOVQ    p+16(FP), DI
 	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
 
 	PCALIGN $64
-position4:
-	VBROADCASTSS (DI), Y12
-	VBROADCASTSS 128(DI), Y13
-	VBROADCASTSS 256(DI), Y14
-	VMOVUPS      (R9), Y15
-	VFMADD231PS  Y15, Y12, Y0
-	VFMADD231PS  Y15, Y13, Y4
-	VFMADD231PS  Y15, Y14, Y8
-	VMOVUPS      32(R9), Y15
-	VFMADD231PS  Y15, Y12, Y1
-	VFMADD231PS  Y15, Y13, Y5
-	VFMADD231PS  Y15, Y14, Y9
-	VMOVUPS      64(R9), Y15
-	VFMADD231PS  Y15, Y12, Y2
-	VFMADD231PS  Y15, Y13, Y6
-	VFMADD231PS  Y15, Y14, Y10
-	VMOVUPS      96(R9), Y15
-	VFMADD231PS  Y15, Y12, Y3
-	VFMADD231PS  Y15, Y13, Y7
-	VFMADD231PS  Y15, Y14, Y11
+positions32:
+	PREFETCHT1   (R9)(CX*1)
+	VCVTPH2PS    (R9), Y4
+	VCVTPH2PS    16(R9), Y5
+	VCVTPH2PS    32(R9), Y6
+	VCVTPH2PS    48(R9), Y7
+	VBROADCASTSS (DI), Y8
+	VFMADD231PS  Y4, Y8, Y0
+	VFMADD231PS  Y5, Y8, Y1
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
 	ADDQ         SI, R9
 	ADDQ         $0x04, DI
 	DECQ         R8
-	JNE          position4
+	JNE          positions32
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x20, BX
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_2AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX), DI
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DI)(BX*1)
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	SUBQ         SI, CX
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         32(DX), DI
+	MOVQ         SI, R8
+
+group16:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (DI), Y4
+	VCVTPH2PS    16(DI), Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	VBROADCASTSS (CX)(SI*1), Y6
+	VFMADD231PS  Y4, Y6, Y2
+	VFMADD231PS  Y5, Y6, Y3
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension16
+	SUBQ         $0x00000080, R8
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS (AX)(CX*1), Y4
+	VMOVUPS 32(AX)(CX*1), Y5
+	VMOVUPS 64(AX)(CX*1), Y6
+	VMOVUPS 96(AX)(CX*1), Y7
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), Y8
+	VCVTPH2PS    16(R10), Y9
+	VCVTPH2PS    32(R10), Y10
+	VCVTPH2PS    48(R10), Y11
+	VBROADCASTSS (R8), Y12
+	VFMADD231PS  Y8, Y12, Y0
+	VFMADD231PS  Y9, Y12, Y1
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 128(R8), Y12
+	VFMADD231PS  Y8, Y12, Y4
+	VFMADD231PS  Y9, Y12, Y5
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, (AX)(CX*1)
+	VMOVUPS      Y5, 32(AX)(CX*1)
+	VMOVUPS      Y6, 64(AX)(CX*1)
+	VMOVUPS      Y7, 96(AX)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_3AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	LEAQ   (DX), DI
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DI)(BX*1)
+	VCVTPH2PS    (DI), Y6
+	VCVTPH2PS    16(DI), Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (CX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	SUBQ         SI, CX
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         32(DX), DI
+	MOVQ         SI, R8
+
+group16:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (DI), Y6
+	VCVTPH2PS    16(DI), Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	VBROADCASTSS (CX)(SI*2), Y8
+	VFMADD231PS  Y6, Y8, Y4
+	VFMADD231PS  Y7, Y8, Y5
+	ADDQ         $0x40, DI
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension16
+	SUBQ         $0x00000080, R8
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS (AX)(CX*1), Y4
+	VMOVUPS 32(AX)(CX*1), Y5
+	VMOVUPS 64(AX)(CX*1), Y6
+	VMOVUPS 96(AX)(CX*1), Y7
+	VMOVUPS (AX)(CX*2), Y8
+	VMOVUPS 32(AX)(CX*2), Y9
+	VMOVUPS 64(AX)(CX*2), Y10
+	VMOVUPS 96(AX)(CX*2), Y11
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), Y12
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y0
+	VBROADCASTSS 128(R8), Y13
+	VFMADD231PS  Y12, Y13, Y4
+	VBROADCASTSS 256(R8), Y13
+	VFMADD231PS  Y12, Y13, Y8
+	VCVTPH2PS    16(R10), Y12
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y1
+	VBROADCASTSS 128(R8), Y13
+	VFMADD231PS  Y12, Y13, Y5
+	VBROADCASTSS 256(R8), Y13
+	VFMADD231PS  Y12, Y13, Y9
+	VCVTPH2PS    32(R10), Y12
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y2
+	VBROADCASTSS 128(R8), Y13
+	VFMADD231PS  Y12, Y13, Y6
+	VBROADCASTSS 256(R8), Y13
+	VFMADD231PS  Y12, Y13, Y10
+	VCVTPH2PS    48(R10), Y12
+	VBROADCASTSS (R8), Y13
+	VFMADD231PS  Y12, Y13, Y3
+	VBROADCASTSS 128(R8), Y13
+	VFMADD231PS  Y12, Y13, Y7
+	VBROADCASTSS 256(R8), Y13
+	VFMADD231PS  Y12, Y13, Y11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
 	VMOVUPS      Y0, (AX)
 	VMOVUPS      Y1, 32(AX)
 	VMOVUPS      Y2, 64(AX)
@@ -5138,52 +5838,2850 @@ position4:
 	VMOVUPS      Y10, 64(AX)(CX*2)
 	VMOVUPS      Y11, 96(AX)(CX*2)
 	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns4
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
 
-past4:
-columns1:
-	TESTQ   BX, BX
-	JLE     past1
-	MOVQ    $0x00000008, DI
-	CMPQ    BX, DI
-	CMOVQLT BX, DI
-	NEGQ    DI
-	LEAQ    tailMask<>+0(SB), R8
-	VMOVUPS 32(R8)(DI*4), Y0
-	VMOVUPS (AX), Y1
+// func scoresF16_4AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_4AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         32(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (R8), Y8
+	VCVTPH2PS    16(R8), Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (DI), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_4AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
 	VMOVUPS (AX)(CX*1), Y2
-	VMOVUPS (AX)(CX*2), Y3
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Y8
+	VCVTPH2PS    16(R11), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 128(R9), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 256(R9), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 384(R9), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    32(R11), Y8
+	VCVTPH2PS    48(R11), Y9
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS 128(R9), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS 256(R9), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS 384(R9), Y10
+	VFMADD231PS  Y8, Y10, Y6
+	VFMADD231PS  Y9, Y10, Y7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_5AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_5AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VCVTPH2PS    (R8), Y10
+	VCVTPH2PS    16(R8), Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (DI)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         32(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (R8), Y10
+	VCVTPH2PS    16(R8), Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (DI), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS (DI)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_5AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Y10
+	VCVTPH2PS    16(R11), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 128(R9), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 256(R9), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 384(R9), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 512(R9), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    32(R11), Y10
+	VCVTPH2PS    48(R11), Y11
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS 128(R9), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS 256(R9), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS 384(R9), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	VBROADCASTSS 512(R9), Y12
+	VFMADD231PS  Y10, Y12, Y8
+	VFMADD231PS  Y11, Y12, Y9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_6AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_6AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VCVTPH2PS    (R8), Y12
+	VCVTPH2PS    16(R8), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	VMOVUPS      Y10, 640(AX)
+	VMOVUPS      Y11, 672(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         32(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (R8), Y12
+	VCVTPH2PS    16(R8), Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (DI), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (DI)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS (DI)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         $0x40, R8
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VMOVUPS      Y10, 704(AX)
+	VMOVUPS      Y11, 736(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_6AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	VMOVUPS (R8)(CX*2), Y10
+	VMOVUPS 32(R8)(CX*2), Y11
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Y12
+	VCVTPH2PS    16(R11), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 128(R9), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 256(R9), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 384(R9), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 512(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 640(R9), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      Y10, (R8)(CX*2)
+	VMOVUPS      Y11, 32(R8)(CX*2)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	VMOVUPS      64(R8)(CX*2), Y10
+	VMOVUPS      96(R8)(CX*2), Y11
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    32(R11), Y12
+	VCVTPH2PS    48(R11), Y13
+	VBROADCASTSS (R9), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 128(R9), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS 256(R9), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 384(R9), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS 512(R9), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	VBROADCASTSS 640(R9), Y14
+	VFMADD231PS  Y12, Y14, Y10
+	VFMADD231PS  Y13, Y14, Y11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	VMOVUPS      Y10, 64(R8)(CX*2)
+	VMOVUPS      Y11, 96(R8)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_7AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·scoresF16_7AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	LEAQ   (DI)(SI*2), R8
+	ADDQ   SI, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	LEAQ   (DX), R9
+	MOVQ   SI, R10
+
+group0:
+	MOVQ $0x00000020, R11
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R9)(BX*1)
+	VCVTPH2PS    (R9), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (DI), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (DI)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (DI)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VCVTPH2PS    16(R9), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DI), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (DI)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (DI)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         $0x40, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	VMOVUPS      Y10, 640(AX)
+	VMOVUPS      Y11, 672(AX)
+	VMOVUPS      Y12, 768(AX)
+	VMOVUPS      Y13, 800(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, DI
+	SUBQ         SI, R8
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VXORPS       Y13, Y13, Y13
+	LEAQ         32(DX), R9
+	MOVQ         SI, R10
+
+group16:
+	MOVQ $0x00000020, R11
+
+	PCALIGN $64
+dimension16:
+	VCVTPH2PS    (R9), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (DI), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (DI)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (DI)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VCVTPH2PS    16(R9), Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (DI), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (DI)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (DI)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         $0x40, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension16
+	SUBQ         $0x00000080, R10
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VMOVUPS      Y10, 704(AX)
+	VMOVUPS      Y11, 736(AX)
+	VMOVUPS      Y12, 832(AX)
+	VMOVUPS      Y13, 864(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_7AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, F16C, FMA3, MMX+
+TEXT ·valuesF16_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+	LEAQ  (R8)(CX*2), R9
+	ADDQ  CX, R9
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	VMOVUPS (R8)(CX*2), Y10
+	VMOVUPS 32(R8)(CX*2), Y11
+	VMOVUPS (R9), Y12
+	VMOVUPS 32(R9), Y13
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS 128(R10), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 256(R10), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS 384(R10), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS 512(R10), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 640(R10), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS 768(R10), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VCVTPH2PS    16(R12), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS 128(R10), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS 256(R10), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 384(R10), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS 512(R10), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS 640(R10), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS 768(R10), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      Y10, (R8)(CX*2)
+	VMOVUPS      Y11, 32(R8)(CX*2)
+	VMOVUPS      Y12, (R9)
+	VMOVUPS      Y13, 32(R9)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	VMOVUPS      64(R8)(CX*2), Y10
+	VMOVUPS      96(R8)(CX*2), Y11
+	VMOVUPS      64(R9), Y12
+	VMOVUPS      96(R9), Y13
+	MOVQ         from+40(FP), R12
+	MOVQ         p+16(FP), R10
+	MOVQ         to+48(FP), R11
+	LEAQ         (R10)(R12*4), R10
+	SUBQ         R12, R11
+	MOVQ         BX, R12
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    32(R12), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS 128(R10), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS 256(R10), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS 384(R10), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS 512(R10), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS 640(R10), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS 768(R10), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VCVTPH2PS    48(R12), Y14
+	VBROADCASTSS (R10), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS 128(R10), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS 256(R10), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS 384(R10), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS 512(R10), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS 640(R10), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS 768(R10), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	VMOVUPS      Y10, 64(R8)(CX*2)
+	VMOVUPS      Y11, 96(R8)(CX*2)
+	VMOVUPS      Y12, 64(R9)
+	VMOVUPS      Y13, 96(R9)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_1AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_1AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Y2
+	VCVTPH2PS  16(DI), Y3
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVSXBD    8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	SUBQ         SI, CX
+	MOVQ         SI, R9
+	SHRQ         $0x01, R9
+	SUBQ         R9, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	LEAQ         16(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ      $0x00000020, R10
+	VCVTPH2PS 32(DI), Y2
+	VCVTPH2PS 48(DI), Y3
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R8), Y4
+	VCVTDQ2PS    Y4, Y4
+	VMULPS       Y2, Y4, Y4
+	VPMOVSXBD    8(R8), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y3, Y5, Y5
+	VBROADCASTSS (CX), Y6
+	VFMADD231PS  Y4, Y6, Y0
+	VFMADD231PS  Y5, Y6, Y1
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_1AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_1AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), CX
+	MOVQ   v+24(FP), DX
+	MOVQ   dims+32(FP), BX
+	MOVQ   BX, SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	MOVQ   from+40(FP), DI
+	IMULQ  SI, DI
+	ADDQ   DI, DX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	MOVQ    from+40(FP), R9
 	MOVQ    p+16(FP), DI
 	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
 
 	PCALIGN $64
-position1:
+positions32:
+	PREFETCHT1   (R9)(CX*1)
+	VCVTPH2PS    (R9), X4
+	VBROADCASTSS X4, Y4
+	VPMOVSXBD    2(R9), Y5
+	VCVTDQ2PS    Y5, Y5
+	VMULPS       Y4, Y5, Y5
+	VPMOVSXBD    10(R9), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VPMOVSXBD    18(R9), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y4, Y7, Y7
+	VPMOVSXBD    26(R9), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y4, Y8, Y8
 	VBROADCASTSS (DI), Y4
-	VBROADCASTSS 128(DI), Y5
-	VBROADCASTSS 256(DI), Y6
-	VMASKMOVPS   (R9), Y0, Y7
-	VFMADD231PS  Y7, Y4, Y1
-	VFMADD231PS  Y7, Y5, Y2
-	VFMADD231PS  Y7, Y6, Y3
+	VFMADD231PS  Y5, Y4, Y0
+	VFMADD231PS  Y6, Y4, Y1
+	VFMADD231PS  Y7, Y4, Y2
+	VFMADD231PS  Y8, Y4, Y3
 	ADDQ         SI, R9
 	ADDQ         $0x04, DI
 	DECQ         R8
-	JNE          position1
-	VMOVUPS      Y1, (AX)
-	VMOVUPS      Y2, (AX)(CX*1)
-	VMOVUPS      Y3, (AX)(CX*2)
-	ADDQ         $0x00000020, AX
-	ADDQ         $0x00000020, DX
-	SUBQ         $0x08, BX
-	JMP          columns1
+	JNE          positions32
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000022, DX
+	SUBQ         $0x20, BX
+	JNE          group
+	VZEROUPPER
+	RET
 
-past1:
+// func scoresQ8_0_2AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_2AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Y4
+	VCVTPH2PS  16(DI), Y5
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VPMOVSXBD    (R8), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VPMOVSXBD    8(R8), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	SUBQ         SI, CX
+	MOVQ         SI, R9
+	SHRQ         $0x01, R9
+	SUBQ         R9, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	LEAQ         16(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ      $0x00000020, R10
+	VCVTPH2PS 32(DI), Y4
+	VCVTPH2PS 48(DI), Y5
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R8), Y6
+	VCVTDQ2PS    Y6, Y6
+	VMULPS       Y4, Y6, Y6
+	VPMOVSXBD    8(R8), Y7
+	VCVTDQ2PS    Y7, Y7
+	VMULPS       Y5, Y7, Y7
+	VBROADCASTSS (CX), Y8
+	VFMADD231PS  Y6, Y8, Y0
+	VFMADD231PS  Y7, Y8, Y1
+	VBROADCASTSS (CX)(SI*1), Y8
+	VFMADD231PS  Y6, Y8, Y2
+	VFMADD231PS  Y7, Y8, Y3
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_2AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_2AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS (AX)(CX*1), Y4
+	VMOVUPS 32(AX)(CX*1), Y5
+	VMOVUPS 64(AX)(CX*1), Y6
+	VMOVUPS 96(AX)(CX*1), Y7
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), X8
+	VBROADCASTSS X8, Y8
+	VPMOVSXBD    2(R10), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VPMOVSXBD    10(R10), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VPMOVSXBD    18(R10), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y8, Y11, Y11
+	VPMOVSXBD    26(R10), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y8, Y12, Y12
+	VBROADCASTSS (R8), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VFMADD231PS  Y11, Y8, Y2
+	VFMADD231PS  Y12, Y8, Y3
+	VBROADCASTSS 128(R8), Y8
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VFMADD231PS  Y11, Y8, Y6
+	VFMADD231PS  Y12, Y8, Y7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, (AX)(CX*1)
+	VMOVUPS      Y5, 32(AX)(CX*1)
+	VMOVUPS      Y6, 64(AX)(CX*1)
+	VMOVUPS      Y7, 96(AX)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_3AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_3AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	LEAQ   (DX), R8
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Y6
+	VCVTPH2PS  16(DI), Y7
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R8)(BX*1)
+	VPMOVSXBD    (R8), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VPMOVSXBD    8(R8), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	SUBQ         SI, CX
+	MOVQ         SI, R9
+	SHRQ         $0x01, R9
+	SUBQ         R9, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         16(DX), R8
+	MOVQ         SI, R9
+
+group16:
+	MOVQ      $0x00000020, R10
+	VCVTPH2PS 32(DI), Y6
+	VCVTPH2PS 48(DI), Y7
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R8), Y8
+	VCVTDQ2PS    Y8, Y8
+	VMULPS       Y6, Y8, Y8
+	VPMOVSXBD    8(R8), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y7, Y9, Y9
+	VBROADCASTSS (CX), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (CX)(SI*1), Y10
+	VFMADD231PS  Y8, Y10, Y2
+	VFMADD231PS  Y9, Y10, Y3
+	VBROADCASTSS (CX)(SI*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	ADDQ         $0x20, R8
+	ADDQ         $0x04, CX
+	DECQ         R10
+	JNE          dimension16
+	SUBQ         $0x00000080, R9
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_3AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_3AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS 64(AX), Y2
+	VMOVUPS 96(AX), Y3
+	VMOVUPS (AX)(CX*1), Y4
+	VMOVUPS 32(AX)(CX*1), Y5
+	VMOVUPS 64(AX)(CX*1), Y6
+	VMOVUPS 96(AX)(CX*1), Y7
+	VMOVUPS (AX)(CX*2), Y8
+	VMOVUPS 32(AX)(CX*2), Y9
+	VMOVUPS 64(AX)(CX*2), Y10
+	VMOVUPS 96(AX)(CX*2), Y11
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), X12
+	VBROADCASTSS X12, Y12
+	VPMOVSXBD    2(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y13, Y14, Y0
+	VBROADCASTSS 128(R8), Y14
+	VFMADD231PS  Y13, Y14, Y4
+	VBROADCASTSS 256(R8), Y14
+	VFMADD231PS  Y13, Y14, Y8
+	VPMOVSXBD    10(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS 128(R8), Y14
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS 256(R8), Y14
+	VFMADD231PS  Y13, Y14, Y9
+	VPMOVSXBD    18(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y13, Y14, Y2
+	VBROADCASTSS 128(R8), Y14
+	VFMADD231PS  Y13, Y14, Y6
+	VBROADCASTSS 256(R8), Y14
+	VFMADD231PS  Y13, Y14, Y10
+	VPMOVSXBD    26(R10), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VBROADCASTSS (R8), Y12
+	VFMADD231PS  Y13, Y12, Y3
+	VBROADCASTSS 128(R8), Y12
+	VFMADD231PS  Y13, Y12, Y7
+	VBROADCASTSS 256(R8), Y12
+	VFMADD231PS  Y13, Y12, Y11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 64(AX)
+	VMOVUPS      Y3, 96(AX)
+	VMOVUPS      Y4, (AX)(CX*1)
+	VMOVUPS      Y5, 32(AX)(CX*1)
+	VMOVUPS      Y6, 64(AX)(CX*1)
+	VMOVUPS      Y7, 96(AX)(CX*1)
+	VMOVUPS      Y8, (AX)(CX*2)
+	VMOVUPS      Y9, 32(AX)(CX*2)
+	VMOVUPS      Y10, 64(AX)(CX*2)
+	VMOVUPS      Y11, 96(AX)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_4AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_4AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	LEAQ   (DX), R9
+	MOVQ   SI, R10
+
+group0:
+	MOVQ       $0x00000020, R11
+	VCVTPH2PS  (DI), Y8
+	VCVTPH2PS  16(DI), Y9
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R9)(BX*1)
+	VPMOVSXBD    (R9), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VPMOVSXBD    8(R9), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y9, Y11, Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R8), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, R8
+	MOVQ         SI, R10
+	SHRQ         $0x01, R10
+	SUBQ         R10, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	LEAQ         16(DX), R9
+	MOVQ         SI, R10
+
+group16:
+	MOVQ      $0x00000020, R11
+	VCVTPH2PS 32(DI), Y8
+	VCVTPH2PS 48(DI), Y9
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R9), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VPMOVSXBD    8(R9), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y9, Y11, Y11
+	VBROADCASTSS (CX), Y12
+	VFMADD231PS  Y10, Y12, Y0
+	VFMADD231PS  Y11, Y12, Y1
+	VBROADCASTSS (CX)(SI*1), Y12
+	VFMADD231PS  Y10, Y12, Y2
+	VFMADD231PS  Y11, Y12, Y3
+	VBROADCASTSS (CX)(SI*2), Y12
+	VFMADD231PS  Y10, Y12, Y4
+	VFMADD231PS  Y11, Y12, Y5
+	VBROADCASTSS (R8), Y12
+	VFMADD231PS  Y10, Y12, Y6
+	VFMADD231PS  Y11, Y12, Y7
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension16
+	SUBQ         $0x00000080, R10
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_4AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_4AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X8
+	VBROADCASTSS X8, Y8
+	VPMOVSXBD    2(R11), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VPMOVSXBD    10(R11), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS 128(R9), Y8
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VBROADCASTSS 256(R9), Y8
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VBROADCASTSS 384(R9), Y8
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    (R11), X8
+	VBROADCASTSS X8, Y8
+	VPMOVSXBD    18(R11), Y9
+	VCVTDQ2PS    Y9, Y9
+	VMULPS       Y8, Y9, Y9
+	VPMOVSXBD    26(R11), Y10
+	VCVTDQ2PS    Y10, Y10
+	VMULPS       Y8, Y10, Y10
+	VBROADCASTSS (R9), Y8
+	VFMADD231PS  Y9, Y8, Y0
+	VFMADD231PS  Y10, Y8, Y1
+	VBROADCASTSS 128(R9), Y8
+	VFMADD231PS  Y9, Y8, Y2
+	VFMADD231PS  Y10, Y8, Y3
+	VBROADCASTSS 256(R9), Y8
+	VFMADD231PS  Y9, Y8, Y4
+	VFMADD231PS  Y10, Y8, Y5
+	VBROADCASTSS 384(R9), Y8
+	VFMADD231PS  Y9, Y8, Y6
+	VFMADD231PS  Y10, Y8, Y7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_5AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_5AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	LEAQ   (DX), R9
+	MOVQ   SI, R10
+
+group0:
+	MOVQ       $0x00000020, R11
+	VCVTPH2PS  (DI), Y10
+	VCVTPH2PS  16(DI), Y11
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R9)(BX*1)
+	VPMOVSXBD    (R9), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VPMOVSXBD    8(R9), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R8)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, R8
+	MOVQ         SI, R10
+	SHRQ         $0x01, R10
+	SUBQ         R10, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	LEAQ         16(DX), R9
+	MOVQ         SI, R10
+
+group16:
+	MOVQ      $0x00000020, R11
+	VCVTPH2PS 32(DI), Y10
+	VCVTPH2PS 48(DI), Y11
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R9), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VPMOVSXBD    8(R9), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y11, Y13, Y13
+	VBROADCASTSS (CX), Y14
+	VFMADD231PS  Y12, Y14, Y0
+	VFMADD231PS  Y13, Y14, Y1
+	VBROADCASTSS (CX)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y2
+	VFMADD231PS  Y13, Y14, Y3
+	VBROADCASTSS (CX)(SI*2), Y14
+	VFMADD231PS  Y12, Y14, Y4
+	VFMADD231PS  Y13, Y14, Y5
+	VBROADCASTSS (R8), Y14
+	VFMADD231PS  Y12, Y14, Y6
+	VFMADD231PS  Y13, Y14, Y7
+	VBROADCASTSS (R8)(SI*1), Y14
+	VFMADD231PS  Y12, Y14, Y8
+	VFMADD231PS  Y13, Y14, Y9
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension16
+	SUBQ         $0x00000080, R10
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_5AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_5AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X10
+	VBROADCASTSS X10, Y10
+	VPMOVSXBD    2(R11), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VPMOVSXBD    10(R11), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y12, Y10, Y1
+	VBROADCASTSS 128(R9), Y10
+	VFMADD231PS  Y11, Y10, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	VBROADCASTSS 256(R9), Y10
+	VFMADD231PS  Y11, Y10, Y4
+	VFMADD231PS  Y12, Y10, Y5
+	VBROADCASTSS 384(R9), Y10
+	VFMADD231PS  Y11, Y10, Y6
+	VFMADD231PS  Y12, Y10, Y7
+	VBROADCASTSS 512(R9), Y10
+	VFMADD231PS  Y11, Y10, Y8
+	VFMADD231PS  Y12, Y10, Y9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    (R11), X10
+	VBROADCASTSS X10, Y10
+	VPMOVSXBD    18(R11), Y11
+	VCVTDQ2PS    Y11, Y11
+	VMULPS       Y10, Y11, Y11
+	VPMOVSXBD    26(R11), Y12
+	VCVTDQ2PS    Y12, Y12
+	VMULPS       Y10, Y12, Y12
+	VBROADCASTSS (R9), Y10
+	VFMADD231PS  Y11, Y10, Y0
+	VFMADD231PS  Y12, Y10, Y1
+	VBROADCASTSS 128(R9), Y10
+	VFMADD231PS  Y11, Y10, Y2
+	VFMADD231PS  Y12, Y10, Y3
+	VBROADCASTSS 256(R9), Y10
+	VFMADD231PS  Y11, Y10, Y4
+	VFMADD231PS  Y12, Y10, Y5
+	VBROADCASTSS 384(R9), Y10
+	VFMADD231PS  Y11, Y10, Y6
+	VFMADD231PS  Y12, Y10, Y7
+	VBROADCASTSS 512(R9), Y10
+	VFMADD231PS  Y11, Y10, Y8
+	VFMADD231PS  Y12, Y10, Y9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_6AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_6AVX2(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	LEAQ   (DX), R9
+	MOVQ   SI, R10
+
+group0:
+	MOVQ       $0x00000020, R11
+	VCVTPH2PS  (DI), Y12
+	VCVTPH2PS  16(DI), Y13
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R9)(BX*1)
+	VPMOVSXBD    (R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y12, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VPMOVSXBD    8(R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	VMOVUPS      Y10, 640(AX)
+	VMOVUPS      Y11, 672(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, R8
+	MOVQ         SI, R10
+	SHRQ         $0x01, R10
+	SUBQ         R10, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	LEAQ         16(DX), R9
+	MOVQ         SI, R10
+
+group16:
+	MOVQ      $0x00000020, R11
+	VCVTPH2PS 32(DI), Y12
+	VCVTPH2PS 48(DI), Y13
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y12, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VPMOVSXBD    8(R9), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y13, Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	ADDQ         $0x20, R9
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R11
+	JNE          dimension16
+	SUBQ         $0x00000080, R10
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VMOVUPS      Y10, 704(AX)
+	VMOVUPS      Y11, 736(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_6AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_6AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	VMOVUPS (R8)(CX*2), Y10
+	VMOVUPS 32(R8)(CX*2), Y11
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X12
+	VBROADCASTSS X12, Y12
+	VPMOVSXBD    2(R11), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VPMOVSXBD    10(R11), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y12, Y14, Y14
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y14, Y12, Y1
+	VBROADCASTSS 128(R9), Y12
+	VFMADD231PS  Y13, Y12, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	VBROADCASTSS 256(R9), Y12
+	VFMADD231PS  Y13, Y12, Y4
+	VFMADD231PS  Y14, Y12, Y5
+	VBROADCASTSS 384(R9), Y12
+	VFMADD231PS  Y13, Y12, Y6
+	VFMADD231PS  Y14, Y12, Y7
+	VBROADCASTSS 512(R9), Y12
+	VFMADD231PS  Y13, Y12, Y8
+	VFMADD231PS  Y14, Y12, Y9
+	VBROADCASTSS 640(R9), Y12
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y14, Y12, Y11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      Y10, (R8)(CX*2)
+	VMOVUPS      Y11, 32(R8)(CX*2)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	VMOVUPS      64(R8)(CX*2), Y10
+	VMOVUPS      96(R8)(CX*2), Y11
+	MOVQ         from+40(FP), R11
+	MOVQ         p+16(FP), R9
+	MOVQ         to+48(FP), R10
+	LEAQ         (R9)(R11*4), R9
+	SUBQ         R11, R10
+	MOVQ         BX, R11
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    (R11), X12
+	VBROADCASTSS X12, Y12
+	VPMOVSXBD    18(R11), Y13
+	VCVTDQ2PS    Y13, Y13
+	VMULPS       Y12, Y13, Y13
+	VPMOVSXBD    26(R11), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       Y12, Y14, Y14
+	VBROADCASTSS (R9), Y12
+	VFMADD231PS  Y13, Y12, Y0
+	VFMADD231PS  Y14, Y12, Y1
+	VBROADCASTSS 128(R9), Y12
+	VFMADD231PS  Y13, Y12, Y2
+	VFMADD231PS  Y14, Y12, Y3
+	VBROADCASTSS 256(R9), Y12
+	VFMADD231PS  Y13, Y12, Y4
+	VFMADD231PS  Y14, Y12, Y5
+	VBROADCASTSS 384(R9), Y12
+	VFMADD231PS  Y13, Y12, Y6
+	VFMADD231PS  Y14, Y12, Y7
+	VBROADCASTSS 512(R9), Y12
+	VFMADD231PS  Y13, Y12, Y8
+	VFMADD231PS  Y14, Y12, Y9
+	VBROADCASTSS 640(R9), Y12
+	VFMADD231PS  Y13, Y12, Y10
+	VFMADD231PS  Y14, Y12, Y11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	VMOVUPS      Y10, 64(R8)(CX*2)
+	VMOVUPS      Y11, 96(R8)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_7AVX2(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·scoresQ8_0_7AVX2(SB), NOSPLIT, $64-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	LEAQ   (R8)(SI*2), R9
+	ADDQ   SI, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	VXORPS Y9, Y9, Y9
+	VXORPS Y10, Y10, Y10
+	VXORPS Y11, Y11, Y11
+	VXORPS Y12, Y12, Y12
+	VXORPS Y13, Y13, Y13
+	LEAQ   (DX), R10
+	MOVQ   SI, R11
+
+group0:
+	MOVQ       $0x00000020, R12
+	VCVTPH2PS  (DI), Y14
+	VMOVUPS    Y14, (SP)
+	VCVTPH2PS  16(DI), Y14
+	VMOVUPS    Y14, 32(SP)
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (R10)(BX*1)
+	VPMOVSXBD    (R10), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       (SP), Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R9), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VPMOVSXBD    8(R10), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       32(SP), Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS (R9), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         $0x20, R10
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         R12
+	JNE          dimension0
+	SUBQ         $0x00000080, R11
+	JNE          group0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, 128(AX)
+	VMOVUPS      Y3, 160(AX)
+	VMOVUPS      Y4, 256(AX)
+	VMOVUPS      Y5, 288(AX)
+	VMOVUPS      Y6, 384(AX)
+	VMOVUPS      Y7, 416(AX)
+	VMOVUPS      Y8, 512(AX)
+	VMOVUPS      Y9, 544(AX)
+	VMOVUPS      Y10, 640(AX)
+	VMOVUPS      Y11, 672(AX)
+	VMOVUPS      Y12, 768(AX)
+	VMOVUPS      Y13, 800(AX)
+	SUBQ         SI, CX
+	SUBQ         SI, R8
+	SUBQ         SI, R9
+	MOVQ         SI, R11
+	SHRQ         $0x01, R11
+	SUBQ         R11, DI
+	VXORPS       Y0, Y0, Y0
+	VXORPS       Y1, Y1, Y1
+	VXORPS       Y2, Y2, Y2
+	VXORPS       Y3, Y3, Y3
+	VXORPS       Y4, Y4, Y4
+	VXORPS       Y5, Y5, Y5
+	VXORPS       Y6, Y6, Y6
+	VXORPS       Y7, Y7, Y7
+	VXORPS       Y8, Y8, Y8
+	VXORPS       Y9, Y9, Y9
+	VXORPS       Y10, Y10, Y10
+	VXORPS       Y11, Y11, Y11
+	VXORPS       Y12, Y12, Y12
+	VXORPS       Y13, Y13, Y13
+	LEAQ         16(DX), R10
+	MOVQ         SI, R11
+
+group16:
+	MOVQ      $0x00000020, R12
+	VCVTPH2PS 32(DI), Y14
+	VMOVUPS   Y14, (SP)
+	VCVTPH2PS 48(DI), Y14
+	VMOVUPS   Y14, 32(SP)
+	ADDQ      $0x40, DI
+
+	PCALIGN $64
+dimension16:
+	VPMOVSXBD    (R10), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       (SP), Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y0
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y2
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y4
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y6
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y8
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y10
+	VBROADCASTSS (R9), Y15
+	VFMADD231PS  Y14, Y15, Y12
+	VPMOVSXBD    8(R10), Y14
+	VCVTDQ2PS    Y14, Y14
+	VMULPS       32(SP), Y14, Y14
+	VBROADCASTSS (CX), Y15
+	VFMADD231PS  Y14, Y15, Y1
+	VBROADCASTSS (CX)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y3
+	VBROADCASTSS (CX)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y5
+	VBROADCASTSS (R8), Y15
+	VFMADD231PS  Y14, Y15, Y7
+	VBROADCASTSS (R8)(SI*1), Y15
+	VFMADD231PS  Y14, Y15, Y9
+	VBROADCASTSS (R8)(SI*2), Y15
+	VFMADD231PS  Y14, Y15, Y11
+	VBROADCASTSS (R9), Y15
+	VFMADD231PS  Y14, Y15, Y13
+	ADDQ         $0x20, R10
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         R12
+	JNE          dimension16
+	SUBQ         $0x00000080, R11
+	JNE          group16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 192(AX)
+	VMOVUPS      Y3, 224(AX)
+	VMOVUPS      Y4, 320(AX)
+	VMOVUPS      Y5, 352(AX)
+	VMOVUPS      Y6, 448(AX)
+	VMOVUPS      Y7, 480(AX)
+	VMOVUPS      Y8, 576(AX)
+	VMOVUPS      Y9, 608(AX)
+	VMOVUPS      Y10, 704(AX)
+	VMOVUPS      Y11, 736(AX)
+	VMOVUPS      Y12, 832(AX)
+	VMOVUPS      Y13, 864(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_7AVX2(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX2, F16C, FMA3, MMX+
+TEXT ·valuesQ8_0_7AVX2(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+	LEAQ   (R8)(CX*2), R9
+	ADDQ   CX, R9
+
+group:
+	VMOVUPS (AX), Y0
+	VMOVUPS 32(AX), Y1
+	VMOVUPS (AX)(CX*1), Y2
+	VMOVUPS 32(AX)(CX*1), Y3
+	VMOVUPS (AX)(CX*2), Y4
+	VMOVUPS 32(AX)(CX*2), Y5
+	VMOVUPS (R8), Y6
+	VMOVUPS 32(R8), Y7
+	VMOVUPS (R8)(CX*1), Y8
+	VMOVUPS 32(R8)(CX*1), Y9
+	VMOVUPS (R8)(CX*2), Y10
+	VMOVUPS 32(R8)(CX*2), Y11
+	VMOVUPS (R9), Y12
+	VMOVUPS 32(R9), Y13
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions0:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), X14
+	VBROADCASTSS X14, Y14
+	VPMOVSXBD    2(R12), Y15
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y14, Y15, Y15
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y15, Y14, Y0
+	VBROADCASTSS 128(R10), Y14
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 256(R10), Y14
+	VFMADD231PS  Y15, Y14, Y4
+	VBROADCASTSS 384(R10), Y14
+	VFMADD231PS  Y15, Y14, Y6
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 640(R10), Y14
+	VFMADD231PS  Y15, Y14, Y10
+	VBROADCASTSS 768(R10), Y14
+	VFMADD231PS  Y15, Y14, Y12
+	VCVTPH2PS    (R12), X14
+	VBROADCASTSS X14, Y14
+	VPMOVSXBD    10(R12), Y15
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y14, Y15, Y15
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y15, Y14, Y1
+	VBROADCASTSS 128(R10), Y14
+	VFMADD231PS  Y15, Y14, Y3
+	VBROADCASTSS 256(R10), Y14
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 384(R10), Y14
+	VFMADD231PS  Y15, Y14, Y7
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y15, Y14, Y9
+	VBROADCASTSS 640(R10), Y14
+	VFMADD231PS  Y15, Y14, Y11
+	VBROADCASTSS 768(R10), Y14
+	VFMADD231PS  Y15, Y14, Y13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions0
+	VMOVUPS      Y0, (AX)
+	VMOVUPS      Y1, 32(AX)
+	VMOVUPS      Y2, (AX)(CX*1)
+	VMOVUPS      Y3, 32(AX)(CX*1)
+	VMOVUPS      Y4, (AX)(CX*2)
+	VMOVUPS      Y5, 32(AX)(CX*2)
+	VMOVUPS      Y6, (R8)
+	VMOVUPS      Y7, 32(R8)
+	VMOVUPS      Y8, (R8)(CX*1)
+	VMOVUPS      Y9, 32(R8)(CX*1)
+	VMOVUPS      Y10, (R8)(CX*2)
+	VMOVUPS      Y11, 32(R8)(CX*2)
+	VMOVUPS      Y12, (R9)
+	VMOVUPS      Y13, 32(R9)
+	VMOVUPS      64(AX), Y0
+	VMOVUPS      96(AX), Y1
+	VMOVUPS      64(AX)(CX*1), Y2
+	VMOVUPS      96(AX)(CX*1), Y3
+	VMOVUPS      64(AX)(CX*2), Y4
+	VMOVUPS      96(AX)(CX*2), Y5
+	VMOVUPS      64(R8), Y6
+	VMOVUPS      96(R8), Y7
+	VMOVUPS      64(R8)(CX*1), Y8
+	VMOVUPS      96(R8)(CX*1), Y9
+	VMOVUPS      64(R8)(CX*2), Y10
+	VMOVUPS      96(R8)(CX*2), Y11
+	VMOVUPS      64(R9), Y12
+	VMOVUPS      96(R9), Y13
+	MOVQ         from+40(FP), R12
+	MOVQ         p+16(FP), R10
+	MOVQ         to+48(FP), R11
+	LEAQ         (R10)(R12*4), R10
+	SUBQ         R12, R11
+	MOVQ         BX, R12
+
+	PCALIGN $64
+positions16:
+	VCVTPH2PS    (R12), X14
+	VBROADCASTSS X14, Y14
+	VPMOVSXBD    18(R12), Y15
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y14, Y15, Y15
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y15, Y14, Y0
+	VBROADCASTSS 128(R10), Y14
+	VFMADD231PS  Y15, Y14, Y2
+	VBROADCASTSS 256(R10), Y14
+	VFMADD231PS  Y15, Y14, Y4
+	VBROADCASTSS 384(R10), Y14
+	VFMADD231PS  Y15, Y14, Y6
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y15, Y14, Y8
+	VBROADCASTSS 640(R10), Y14
+	VFMADD231PS  Y15, Y14, Y10
+	VBROADCASTSS 768(R10), Y14
+	VFMADD231PS  Y15, Y14, Y12
+	VCVTPH2PS    (R12), X14
+	VBROADCASTSS X14, Y14
+	VPMOVSXBD    26(R12), Y15
+	VCVTDQ2PS    Y15, Y15
+	VMULPS       Y14, Y15, Y15
+	VBROADCASTSS (R10), Y14
+	VFMADD231PS  Y15, Y14, Y1
+	VBROADCASTSS 128(R10), Y14
+	VFMADD231PS  Y15, Y14, Y3
+	VBROADCASTSS 256(R10), Y14
+	VFMADD231PS  Y15, Y14, Y5
+	VBROADCASTSS 384(R10), Y14
+	VFMADD231PS  Y15, Y14, Y7
+	VBROADCASTSS 512(R10), Y14
+	VFMADD231PS  Y15, Y14, Y9
+	VBROADCASTSS 640(R10), Y14
+	VFMADD231PS  Y15, Y14, Y11
+	VBROADCASTSS 768(R10), Y14
+	VFMADD231PS  Y15, Y14, Y13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions16
+	VMOVUPS      Y0, 64(AX)
+	VMOVUPS      Y1, 96(AX)
+	VMOVUPS      Y2, 64(AX)(CX*1)
+	VMOVUPS      Y3, 96(AX)(CX*1)
+	VMOVUPS      Y4, 64(AX)(CX*2)
+	VMOVUPS      Y5, 96(AX)(CX*2)
+	VMOVUPS      Y6, 64(R8)
+	VMOVUPS      Y7, 96(R8)
+	VMOVUPS      Y8, 64(R8)(CX*1)
+	VMOVUPS      Y9, 96(R8)(CX*1)
+	VMOVUPS      Y10, 64(R8)(CX*2)
+	VMOVUPS      Y11, 96(R8)(CX*2)
+	VMOVUPS      Y12, 64(R9)
+	VMOVUPS      Y13, 96(R9)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
 	VZEROUPPER
 	RET
 

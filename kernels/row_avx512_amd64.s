@@ -4261,17 +4261,35 @@ done:
 	VZEROUPPER
 	RET
 
-// func scores1AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores1AVX512(SB), NOSPLIT, $0-32
+// func scores1AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores1AVX512(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Z2
+	VMOVUPS      (DX), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      64(DX), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
 
 	PCALIGN $64
 dimension:
@@ -4284,167 +4302,19 @@ dimension:
 	ADDQ         $0x04, CX
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
 	VZEROUPPER
 	RET
 
-// func values1AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values1AVX512(SB), NOSPLIT, $0-56
+// func values1AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values1AVX512(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), CX
-	MOVQ  dims+32(FP), DX
-	MOVQ  DX, BX
-	SHLQ  $0x02, BX
-	MOVQ  from+40(FP), SI
-	IMULQ BX, SI
-	ADDQ  SI, CX
-
-columns4:
-	CMPQ    DX, $0x40
-	JLT     past4
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	VMOVUPS 128(AX), Z2
-	VMOVUPS 192(AX), Z3
-	MOVQ    p+16(FP), SI
-	MOVQ    to+48(FP), DI
-	MOVQ    from+40(FP), R8
-	LEAQ    (SI)(R8*4), SI
-	SUBQ    R8, DI
-	MOVQ    CX, R8
-
-	PCALIGN $64
-position4:
-	VBROADCASTSS (SI), Z4
-	VMOVUPS      (R8), Z5
-	VFMADD231PS  Z5, Z4, Z0
-	VMOVUPS      64(R8), Z5
-	VFMADD231PS  Z5, Z4, Z1
-	VMOVUPS      128(R8), Z5
-	VFMADD231PS  Z5, Z4, Z2
-	VMOVUPS      192(R8), Z5
-	VFMADD231PS  Z5, Z4, Z3
-	ADDQ         BX, R8
-	ADDQ         $0x04, SI
-	DECQ         DI
-	JNE          position4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, CX
-	SUBQ         $0x40, DX
-	JMP          columns4
-
-past4:
-columns2:
-	CMPQ    DX, $0x20
-	JLT     past2
-	VMOVUPS (AX), Z0
-	VMOVUPS 64(AX), Z1
-	MOVQ    p+16(FP), SI
-	MOVQ    to+48(FP), DI
-	MOVQ    from+40(FP), R8
-	LEAQ    (SI)(R8*4), SI
-	SUBQ    R8, DI
-	MOVQ    CX, R8
-
-	PCALIGN $64
-position2:
-	VBROADCASTSS (SI), Z2
-	VMOVUPS      (R8), Z3
-	VFMADD231PS  Z3, Z2, Z0
-	VMOVUPS      64(R8), Z3
-	VFMADD231PS  Z3, Z2, Z1
-	ADDQ         BX, R8
-	ADDQ         $0x04, SI
-	DECQ         DI
-	JNE          position2
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, CX
-	SUBQ         $0x20, DX
-	JMP          columns2
-
-past2:
-columns1:
-	TESTQ   DX, DX
-	JLE     past1
-	MOVQ    $-1, SI
-	BZHIQ   DX, SI, SI
-	KMOVW   SI, K1
-	VMOVUPS (AX), Z0
-	MOVQ    p+16(FP), SI
-	MOVQ    to+48(FP), DI
-	MOVQ    from+40(FP), R8
-	LEAQ    (SI)(R8*4), SI
-	SUBQ    R8, DI
-	MOVQ    CX, R8
-
-	PCALIGN $64
-position1:
-	VBROADCASTSS (SI), Z1
-	VMOVUPS.Z    (R8), K1, Z2
-	VFMADD231PS  Z2, Z1, Z0
-	ADDQ         BX, R8
-	ADDQ         $0x04, SI
-	DECQ         DI
-	JNE          position1
-	VMOVUPS      Z0, (AX)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, CX
-	SUBQ         $0x10, DX
-	JMP          columns1
-
-past1:
-	VZEROUPPER
-	RET
-
-// func scores2AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores2AVX512(SB), NOSPLIT, $0-32
-	MOVQ   dst+0(FP), AX
-	MOVQ   q+8(FP), CX
-	MOVQ   k+24(FP), DX
-	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	VPXORD Z0, Z0, Z0
-	VPXORD Z1, Z1, Z1
-	VPXORD Z2, Z2, Z2
-	VPXORD Z3, Z3, Z3
-
-	PCALIGN $64
-dimension:
-	VBROADCASTSS (CX), Z4
-	VBROADCASTSS (CX)(SI*1), Z5
-	VMOVUPS      (DX), Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z2
-	VMOVUPS      64(DX), Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VFMADD231PS  Z6, Z5, Z3
-	ADDQ         $0x00000080, DX
-	ADDQ         $0x04, CX
-	DECQ         BX
-	JNE          dimension
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VZEROUPPER
-	RET
-
-// func values2AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values2AVX512(SB), NOSPLIT, $0-56
-	MOVQ  dst+0(FP), AX
-	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), CX
 	MOVQ  v+24(FP), DX
 	MOVQ  dims+32(FP), BX
 	MOVQ  BX, SI
@@ -4460,49 +4330,61 @@ columns4:
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
 	VMOVUPS 192(AX), Z3
-	VMOVUPS (AX)(CX*1), Z4
-	VMOVUPS 64(AX)(CX*1), Z5
-	VMOVUPS 128(AX)(CX*1), Z6
-	VMOVUPS 192(AX)(CX*1), Z7
 	MOVQ    p+16(FP), DI
 	MOVQ    to+48(FP), R8
 	MOVQ    from+40(FP), R9
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	TESTQ   CX, CX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	PREFETCHT1   128(R9)(CX*1)
+	PREFETCHT1   192(R9)(CX*1)
+	VBROADCASTSS (DI), Z4
+	VMOVUPS      (R9), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      64(R9), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      128(R9), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS      192(R9), Z5
+	VFMADD231PS  Z5, Z4, Z3
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position4Ahead
+	JMP          position4Done
 
 	PCALIGN $64
 position4:
-	VBROADCASTSS (DI), Z8
-	VBROADCASTSS 128(DI), Z9
-	VMOVUPS      (R9), Z10
-	VFMADD231PS  Z10, Z8, Z0
-	VFMADD231PS  Z10, Z9, Z4
-	VMOVUPS      64(R9), Z10
-	VFMADD231PS  Z10, Z8, Z1
-	VFMADD231PS  Z10, Z9, Z5
-	VMOVUPS      128(R9), Z10
-	VFMADD231PS  Z10, Z8, Z2
-	VFMADD231PS  Z10, Z9, Z6
-	VMOVUPS      192(R9), Z10
-	VFMADD231PS  Z10, Z8, Z3
-	VFMADD231PS  Z10, Z9, Z7
+	VBROADCASTSS (DI), Z4
+	VMOVUPS      (R9), Z5
+	VFMADD231PS  Z5, Z4, Z0
+	VMOVUPS      64(R9), Z5
+	VFMADD231PS  Z5, Z4, Z1
+	VMOVUPS      128(R9), Z5
+	VFMADD231PS  Z5, Z4, Z2
+	VMOVUPS      192(R9), Z5
+	VFMADD231PS  Z5, Z4, Z3
 	ADDQ         SI, R9
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNE          position4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, (AX)(CX*1)
-	VMOVUPS      Z5, 64(AX)(CX*1)
-	VMOVUPS      Z6, 128(AX)(CX*1)
-	VMOVUPS      Z7, 192(AX)(CX*1)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, BX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, DX
+	SUBQ    $0x40, BX
+	JMP     columns4
 
 past4:
 columns2:
@@ -4510,37 +4392,49 @@ columns2:
 	JLT     past2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
-	VMOVUPS (AX)(CX*1), Z2
-	VMOVUPS 64(AX)(CX*1), Z3
 	MOVQ    p+16(FP), DI
 	MOVQ    to+48(FP), R8
 	MOVQ    from+40(FP), R9
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	TESTQ   CX, CX
+	JEQ     position2
+
+	PCALIGN $64
+position2Ahead:
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	VBROADCASTSS (DI), Z2
+	VMOVUPS      (R9), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      64(R9), Z3
+	VFMADD231PS  Z3, Z2, Z1
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position2Ahead
+	JMP          position2Done
 
 	PCALIGN $64
 position2:
-	VBROADCASTSS (DI), Z4
-	VBROADCASTSS 128(DI), Z5
-	VMOVUPS      (R9), Z6
-	VFMADD231PS  Z6, Z4, Z0
-	VFMADD231PS  Z6, Z5, Z2
-	VMOVUPS      64(R9), Z6
-	VFMADD231PS  Z6, Z4, Z1
-	VFMADD231PS  Z6, Z5, Z3
+	VBROADCASTSS (DI), Z2
+	VMOVUPS      (R9), Z3
+	VFMADD231PS  Z3, Z2, Z0
+	VMOVUPS      64(R9), Z3
+	VFMADD231PS  Z3, Z2, Z1
 	ADDQ         SI, R9
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNE          position2
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, (AX)(CX*1)
-	VMOVUPS      Z3, 64(AX)(CX*1)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x20, BX
+	JMP     columns2
 
 past2:
 columns1:
@@ -4550,57 +4444,362 @@ columns1:
 	BZHIQ   BX, DI, DI
 	KMOVW   DI, K1
 	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(CX*1), Z1
 	MOVQ    p+16(FP), DI
 	MOVQ    to+48(FP), R8
 	MOVQ    from+40(FP), R9
 	LEAQ    (DI)(R9*4), DI
 	SUBQ    R9, R8
 	MOVQ    DX, R9
+	TESTQ   CX, CX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R9)(CX*1)
+	VBROADCASTSS (DI), Z1
+	VMOVUPS.Z    (R9), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          position1Ahead
+	JMP          position1Done
 
 	PCALIGN $64
 position1:
-	VBROADCASTSS (DI), Z2
-	VBROADCASTSS 128(DI), Z3
-	VMOVUPS.Z    (R9), K1, Z4
-	VFMADD231PS  Z4, Z2, Z0
-	VFMADD231PS  Z4, Z3, Z1
+	VBROADCASTSS (DI), Z1
+	VMOVUPS.Z    (R9), K1, Z2
+	VFMADD231PS  Z2, Z1, Z0
 	ADDQ         SI, R9
 	ADDQ         $0x04, DI
 	DECQ         R8
 	JNE          position1
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, (AX)(CX*1)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, DX
+	SUBQ    $0x10, BX
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores3AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores3AVX512(SB), NOSPLIT, $0-32
+// func scores2AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores2AVX512(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (CX)(DI*1), Z5
+	VMOVUPS      (DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(DX), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
+
+	PCALIGN $64
+dimension:
+	VBROADCASTSS (CX), Z4
+	VBROADCASTSS (CX)(DI*1), Z5
+	VMOVUPS      (DX), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(DX), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimension
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func values2AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values2AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+
+columns4:
+	CMPQ    SI, $0x40
+	JLT     past4
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   128(R10)(DX*1)
+	PREFETCHT1   192(R10)(DX*1)
+	VBROADCASTSS (R8), Z8
+	VBROADCASTSS 128(R8), Z9
+	VMOVUPS      (R10), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      64(R10), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      128(R10), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      192(R10), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R8), Z8
+	VBROADCASTSS 128(R8), Z9
+	VMOVUPS      (R10), Z10
+	VFMADD231PS  Z10, Z8, Z0
+	VFMADD231PS  Z10, Z9, Z4
+	VMOVUPS      64(R10), Z10
+	VFMADD231PS  Z10, Z8, Z1
+	VFMADD231PS  Z10, Z9, Z5
+	VMOVUPS      128(R10), Z10
+	VFMADD231PS  Z10, Z8, Z2
+	VFMADD231PS  Z10, Z9, Z6
+	VMOVUPS      192(R10), Z10
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, SI
+	JMP     columns4
+
+past4:
+columns2:
+	CMPQ    SI, $0x20
+	JLT     past2
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position2
+
+	PCALIGN $64
+position2Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VBROADCASTSS (R8), Z4
+	VBROADCASTSS 128(R8), Z5
+	VMOVUPS      (R10), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position2Ahead
+	JMP          position2Done
+
+	PCALIGN $64
+position2:
+	VBROADCASTSS (R8), Z4
+	VBROADCASTSS 128(R8), Z5
+	VMOVUPS      (R10), Z6
+	VFMADD231PS  Z6, Z4, Z0
+	VFMADD231PS  Z6, Z5, Z2
+	VMOVUPS      64(R10), Z6
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns2
+
+past2:
+columns1:
+	TESTQ   SI, SI
+	JLE     past1
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVW   R8, K1
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	VBROADCASTSS (R8), Z2
+	VBROADCASTSS 128(R8), Z3
+	VMOVUPS.Z    (R10), K1, Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R8), Z2
+	VBROADCASTSS 128(R8), Z3
+	VMOVUPS.Z    (R10), K1, Z4
+	VFMADD231PS  Z4, Z2, Z0
+	VFMADD231PS  Z4, Z3, Z1
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, SI
+	JMP     columns1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func scores3AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores3AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   dims+16(FP), BX
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
 	VPXORD Z3, Z3, Z3
 	VPXORD Z4, Z4, Z4
 	VPXORD Z5, Z5, Z5
+	TESTQ  SI, SI
+	JEQ    dimension
+
+	PCALIGN $64
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
+	VBROADCASTSS (CX), Z6
+	VBROADCASTSS (CX)(DI*1), Z7
+	VBROADCASTSS (CX)(DI*2), Z8
+	VMOVUPS      (DX), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      64(DX), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
 
 	PCALIGN $64
 dimension:
 	VBROADCASTSS (CX), Z6
-	VBROADCASTSS (CX)(SI*1), Z7
-	VBROADCASTSS (CX)(SI*2), Z8
+	VBROADCASTSS (CX)(DI*1), Z7
+	VBROADCASTSS (CX)(DI*2), Z8
 	VMOVUPS      (DX), Z9
 	VFMADD231PS  Z9, Z6, Z0
 	VFMADD231PS  Z9, Z7, Z2
@@ -4613,30 +4812,33 @@ dimension:
 	ADDQ         $0x04, CX
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, 256(AX)
-	VMOVUPS      Z5, 320(AX)
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
 	VZEROUPPER
 	RET
 
-// func values3AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values3AVX512(SB), NOSPLIT, $0-56
+// func values3AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values3AVX512(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
 
 columns4:
-	CMPQ    BX, $0x40
+	CMPQ    SI, $0x40
 	JLT     past4
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -4650,58 +4852,93 @@ columns4:
 	VMOVUPS 64(AX)(CX*2), Z9
 	VMOVUPS 128(AX)(CX*2), Z10
 	VMOVUPS 192(AX)(CX*2), Z11
-	MOVQ    p+16(FP), DI
-	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
-	LEAQ    (DI)(R9*4), DI
-	SUBQ    R9, R8
-	MOVQ    DX, R9
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position4
 
 	PCALIGN $64
-position4:
-	VBROADCASTSS (DI), Z12
-	VBROADCASTSS 128(DI), Z13
-	VBROADCASTSS 256(DI), Z14
-	VMOVUPS      (R9), Z15
+position4Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	PREFETCHT1   128(R10)(DX*1)
+	PREFETCHT1   192(R10)(DX*1)
+	VBROADCASTSS (R8), Z12
+	VBROADCASTSS 128(R8), Z13
+	VBROADCASTSS 256(R8), Z14
+	VMOVUPS      (R10), Z15
 	VFMADD231PS  Z15, Z12, Z0
 	VFMADD231PS  Z15, Z13, Z4
 	VFMADD231PS  Z15, Z14, Z8
-	VMOVUPS      64(R9), Z15
+	VMOVUPS      64(R10), Z15
 	VFMADD231PS  Z15, Z12, Z1
 	VFMADD231PS  Z15, Z13, Z5
 	VFMADD231PS  Z15, Z14, Z9
-	VMOVUPS      128(R9), Z15
+	VMOVUPS      128(R10), Z15
 	VFMADD231PS  Z15, Z12, Z2
 	VFMADD231PS  Z15, Z13, Z6
 	VFMADD231PS  Z15, Z14, Z10
-	VMOVUPS      192(R9), Z15
+	VMOVUPS      192(R10), Z15
 	VFMADD231PS  Z15, Z12, Z3
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z11
-	ADDQ         SI, R9
-	ADDQ         $0x04, DI
-	DECQ         R8
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R8), Z12
+	VBROADCASTSS 128(R8), Z13
+	VBROADCASTSS 256(R8), Z14
+	VMOVUPS      (R10), Z15
+	VFMADD231PS  Z15, Z12, Z0
+	VFMADD231PS  Z15, Z13, Z4
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      64(R10), Z15
+	VFMADD231PS  Z15, Z12, Z1
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z15, Z14, Z9
+	VMOVUPS      128(R10), Z15
+	VFMADD231PS  Z15, Z12, Z2
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z10
+	VMOVUPS      192(R10), Z15
+	VFMADD231PS  Z15, Z12, Z3
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNE          position4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, (AX)(CX*1)
-	VMOVUPS      Z5, 64(AX)(CX*1)
-	VMOVUPS      Z6, 128(AX)(CX*1)
-	VMOVUPS      Z7, 192(AX)(CX*1)
-	VMOVUPS      Z8, (AX)(CX*2)
-	VMOVUPS      Z9, 64(AX)(CX*2)
-	VMOVUPS      Z10, 128(AX)(CX*2)
-	VMOVUPS      Z11, 192(AX)(CX*2)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, BX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VMOVUPS Z8, (AX)(CX*2)
+	VMOVUPS Z9, 64(AX)(CX*2)
+	VMOVUPS Z10, 128(AX)(CX*2)
+	VMOVUPS Z11, 192(AX)(CX*2)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, SI
+	JMP     columns4
 
 past4:
 columns2:
-	CMPQ    BX, $0x20
+	CMPQ    SI, $0x20
 	JLT     past2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -4709,94 +4946,140 @@ columns2:
 	VMOVUPS 64(AX)(CX*1), Z3
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
-	MOVQ    p+16(FP), DI
-	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
-	LEAQ    (DI)(R9*4), DI
-	SUBQ    R9, R8
-	MOVQ    DX, R9
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position2
 
 	PCALIGN $64
-position2:
-	VBROADCASTSS (DI), Z6
-	VBROADCASTSS 128(DI), Z7
-	VBROADCASTSS 256(DI), Z8
-	VMOVUPS      (R9), Z9
+position2Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VBROADCASTSS (R8), Z6
+	VBROADCASTSS 128(R8), Z7
+	VBROADCASTSS 256(R8), Z8
+	VMOVUPS      (R10), Z9
 	VFMADD231PS  Z9, Z6, Z0
 	VFMADD231PS  Z9, Z7, Z2
 	VFMADD231PS  Z9, Z8, Z4
-	VMOVUPS      64(R9), Z9
+	VMOVUPS      64(R10), Z9
 	VFMADD231PS  Z9, Z6, Z1
 	VFMADD231PS  Z9, Z7, Z3
 	VFMADD231PS  Z9, Z8, Z5
-	ADDQ         SI, R9
-	ADDQ         $0x04, DI
-	DECQ         R8
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position2Ahead
+	JMP          position2Done
+
+	PCALIGN $64
+position2:
+	VBROADCASTSS (R8), Z6
+	VBROADCASTSS 128(R8), Z7
+	VBROADCASTSS 256(R8), Z8
+	VMOVUPS      (R10), Z9
+	VFMADD231PS  Z9, Z6, Z0
+	VFMADD231PS  Z9, Z7, Z2
+	VFMADD231PS  Z9, Z8, Z4
+	VMOVUPS      64(R10), Z9
+	VFMADD231PS  Z9, Z6, Z1
+	VFMADD231PS  Z9, Z7, Z3
+	VFMADD231PS  Z9, Z8, Z5
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNE          position2
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, (AX)(CX*1)
-	VMOVUPS      Z3, 64(AX)(CX*1)
-	VMOVUPS      Z4, (AX)(CX*2)
-	VMOVUPS      Z5, 64(AX)(CX*2)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns2
 
 past2:
 columns1:
-	TESTQ   BX, BX
+	TESTQ   SI, SI
 	JLE     past1
-	MOVQ    $-1, DI
-	BZHIQ   BX, DI, DI
-	KMOVW   DI, K1
+	MOVQ    $-1, R8
+	BZHIQ   SI, R8, R8
+	KMOVW   R8, K1
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
-	MOVQ    p+16(FP), DI
-	MOVQ    to+48(FP), R8
-	MOVQ    from+40(FP), R9
-	LEAQ    (DI)(R9*4), DI
-	SUBQ    R9, R8
-	MOVQ    DX, R9
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	MOVQ    from+40(FP), R10
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+	TESTQ   DX, DX
+	JEQ     position1
 
 	PCALIGN $64
-position1:
-	VBROADCASTSS (DI), Z3
-	VBROADCASTSS 128(DI), Z4
-	VBROADCASTSS 256(DI), Z5
-	VMOVUPS.Z    (R9), K1, Z6
+position1Ahead:
+	PREFETCHT1   (R10)(DX*1)
+	VBROADCASTSS (R8), Z3
+	VBROADCASTSS 128(R8), Z4
+	VBROADCASTSS 256(R8), Z5
+	VMOVUPS.Z    (R10), K1, Z6
 	VFMADD231PS  Z6, Z3, Z0
 	VFMADD231PS  Z6, Z4, Z1
 	VFMADD231PS  Z6, Z5, Z2
-	ADDQ         SI, R9
-	ADDQ         $0x04, DI
-	DECQ         R8
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R8), Z3
+	VBROADCASTSS 128(R8), Z4
+	VBROADCASTSS 256(R8), Z5
+	VMOVUPS.Z    (R10), K1, Z6
+	VFMADD231PS  Z6, Z3, Z0
+	VFMADD231PS  Z6, Z4, Z1
+	VFMADD231PS  Z6, Z5, Z2
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
 	JNE          position1
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, (AX)(CX*1)
-	VMOVUPS      Z2, (AX)(CX*2)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, SI
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores4AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores4AVX512(SB), NOSPLIT, $0-32
+// func scores4AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores4AVX512(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
+	LEAQ   (CX)(DI*2), R8
+	ADDQ   DI, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -4805,13 +5088,17 @@ TEXT ·scores4AVX512(SB), NOSPLIT, $0-32
 	VPXORD Z5, Z5, Z5
 	VPXORD Z6, Z6, Z6
 	VPXORD Z7, Z7, Z7
+	TESTQ  SI, SI
+	JEQ    dimension
 
 	PCALIGN $64
-dimension:
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
 	VBROADCASTSS (CX), Z8
-	VBROADCASTSS (CX)(SI*1), Z9
-	VBROADCASTSS (CX)(SI*2), Z10
-	VBROADCASTSS (DI), Z11
+	VBROADCASTSS (CX)(DI*1), Z9
+	VBROADCASTSS (CX)(DI*2), Z10
+	VBROADCASTSS (R8), Z11
 	VMOVUPS      (DX), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z2
@@ -4824,37 +5111,63 @@ dimension:
 	VFMADD231PS  Z12, Z11, Z7
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x04, CX
-	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
+
+	PCALIGN $64
+dimension:
+	VBROADCASTSS (CX), Z8
+	VBROADCASTSS (CX)(DI*1), Z9
+	VBROADCASTSS (CX)(DI*2), Z10
+	VBROADCASTSS (R8), Z11
+	VMOVUPS      (DX), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      64(DX), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, 256(AX)
-	VMOVUPS      Z5, 320(AX)
-	VMOVUPS      Z6, 384(AX)
-	VMOVUPS      Z7, 448(AX)
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
 	VZEROUPPER
 	RET
 
-// func values4AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values4AVX512(SB), NOSPLIT, $0-56
+// func values4AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values4AVX512(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
-	LEAQ  (AX)(CX*2), DI
-	ADDQ  CX, DI
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
 
 columns4:
-	CMPQ    BX, $0x40
+	CMPQ    SI, $0x40
 	JLT     past4
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -4868,72 +5181,112 @@ columns4:
 	VMOVUPS 64(AX)(CX*2), Z9
 	VMOVUPS 128(AX)(CX*2), Z10
 	VMOVUPS 192(AX)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z12
+	VMOVUPS 64(R8), Z13
+	VMOVUPS 128(R8), Z14
+	VMOVUPS 192(R8), Z15
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position4
 
 	PCALIGN $64
-position4:
-	VBROADCASTSS (R8), Z16
-	VBROADCASTSS 128(R8), Z17
-	VBROADCASTSS 256(R8), Z18
-	VBROADCASTSS 384(R8), Z19
-	VMOVUPS      (R10), Z20
+position4Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	VBROADCASTSS (R9), Z16
+	VBROADCASTSS 128(R9), Z17
+	VBROADCASTSS 256(R9), Z18
+	VBROADCASTSS 384(R9), Z19
+	VMOVUPS      (R11), Z20
 	VFMADD231PS  Z20, Z16, Z0
 	VFMADD231PS  Z20, Z17, Z4
 	VFMADD231PS  Z20, Z18, Z8
 	VFMADD231PS  Z20, Z19, Z12
-	VMOVUPS      64(R10), Z20
+	VMOVUPS      64(R11), Z20
 	VFMADD231PS  Z20, Z16, Z1
 	VFMADD231PS  Z20, Z17, Z5
 	VFMADD231PS  Z20, Z18, Z9
 	VFMADD231PS  Z20, Z19, Z13
-	VMOVUPS      128(R10), Z20
+	VMOVUPS      128(R11), Z20
 	VFMADD231PS  Z20, Z16, Z2
 	VFMADD231PS  Z20, Z17, Z6
 	VFMADD231PS  Z20, Z18, Z10
 	VFMADD231PS  Z20, Z19, Z14
-	VMOVUPS      192(R10), Z20
+	VMOVUPS      192(R11), Z20
 	VFMADD231PS  Z20, Z16, Z3
 	VFMADD231PS  Z20, Z17, Z7
 	VFMADD231PS  Z20, Z18, Z11
 	VFMADD231PS  Z20, Z19, Z15
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R9), Z16
+	VBROADCASTSS 128(R9), Z17
+	VBROADCASTSS 256(R9), Z18
+	VBROADCASTSS 384(R9), Z19
+	VMOVUPS      (R11), Z20
+	VFMADD231PS  Z20, Z16, Z0
+	VFMADD231PS  Z20, Z17, Z4
+	VFMADD231PS  Z20, Z18, Z8
+	VFMADD231PS  Z20, Z19, Z12
+	VMOVUPS      64(R11), Z20
+	VFMADD231PS  Z20, Z16, Z1
+	VFMADD231PS  Z20, Z17, Z5
+	VFMADD231PS  Z20, Z18, Z9
+	VFMADD231PS  Z20, Z19, Z13
+	VMOVUPS      128(R11), Z20
+	VFMADD231PS  Z20, Z16, Z2
+	VFMADD231PS  Z20, Z17, Z6
+	VFMADD231PS  Z20, Z18, Z10
+	VFMADD231PS  Z20, Z19, Z14
+	VMOVUPS      192(R11), Z20
+	VFMADD231PS  Z20, Z16, Z3
+	VFMADD231PS  Z20, Z17, Z7
+	VFMADD231PS  Z20, Z18, Z11
+	VFMADD231PS  Z20, Z19, Z15
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, (AX)(CX*1)
-	VMOVUPS      Z5, 64(AX)(CX*1)
-	VMOVUPS      Z6, 128(AX)(CX*1)
-	VMOVUPS      Z7, 192(AX)(CX*1)
-	VMOVUPS      Z8, (AX)(CX*2)
-	VMOVUPS      Z9, 64(AX)(CX*2)
-	VMOVUPS      Z10, 128(AX)(CX*2)
-	VMOVUPS      Z11, 192(AX)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, BX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VMOVUPS Z8, (AX)(CX*2)
+	VMOVUPS Z9, 64(AX)(CX*2)
+	VMOVUPS Z10, 128(AX)(CX*2)
+	VMOVUPS Z11, 192(AX)(CX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, 128(R8)
+	VMOVUPS Z15, 192(R8)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, R8
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, SI
+	JMP     columns4
 
 past4:
 columns2:
-	CMPQ    BX, $0x20
+	CMPQ    SI, $0x20
 	JLT     past2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -4941,107 +5294,158 @@ columns2:
 	VMOVUPS 64(AX)(CX*1), Z3
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position2
 
 	PCALIGN $64
-position2:
-	VBROADCASTSS (R8), Z8
-	VBROADCASTSS 128(R8), Z9
-	VBROADCASTSS 256(R8), Z10
-	VBROADCASTSS 384(R8), Z11
-	VMOVUPS      (R10), Z12
+position2Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	VBROADCASTSS (R9), Z8
+	VBROADCASTSS 128(R9), Z9
+	VBROADCASTSS 256(R9), Z10
+	VBROADCASTSS 384(R9), Z11
+	VMOVUPS      (R11), Z12
 	VFMADD231PS  Z12, Z8, Z0
 	VFMADD231PS  Z12, Z9, Z2
 	VFMADD231PS  Z12, Z10, Z4
 	VFMADD231PS  Z12, Z11, Z6
-	VMOVUPS      64(R10), Z12
+	VMOVUPS      64(R11), Z12
 	VFMADD231PS  Z12, Z8, Z1
 	VFMADD231PS  Z12, Z9, Z3
 	VFMADD231PS  Z12, Z10, Z5
 	VFMADD231PS  Z12, Z11, Z7
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position2Ahead
+	JMP          position2Done
+
+	PCALIGN $64
+position2:
+	VBROADCASTSS (R9), Z8
+	VBROADCASTSS 128(R9), Z9
+	VBROADCASTSS 256(R9), Z10
+	VBROADCASTSS 384(R9), Z11
+	VMOVUPS      (R11), Z12
+	VFMADD231PS  Z12, Z8, Z0
+	VFMADD231PS  Z12, Z9, Z2
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z6
+	VMOVUPS      64(R11), Z12
+	VFMADD231PS  Z12, Z8, Z1
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z5
+	VFMADD231PS  Z12, Z11, Z7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position2
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, (AX)(CX*1)
-	VMOVUPS      Z3, 64(AX)(CX*1)
-	VMOVUPS      Z4, (AX)(CX*2)
-	VMOVUPS      Z5, 64(AX)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DI
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, R8
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns2
 
 past2:
 columns1:
-	TESTQ   BX, BX
+	TESTQ   SI, SI
 	JLE     past1
-	MOVQ    $-1, R8
-	BZHIQ   BX, R8, R8
-	KMOVW   R8, K1
+	MOVQ    $-1, R9
+	BZHIQ   SI, R9, R9
+	KMOVW   R9, K1
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z3
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position1
 
 	PCALIGN $64
-position1:
-	VBROADCASTSS (R8), Z4
-	VBROADCASTSS 128(R8), Z5
-	VBROADCASTSS 256(R8), Z6
-	VBROADCASTSS 384(R8), Z7
-	VMOVUPS.Z    (R10), K1, Z8
+position1Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	VBROADCASTSS (R9), Z4
+	VBROADCASTSS 128(R9), Z5
+	VBROADCASTSS 256(R9), Z6
+	VBROADCASTSS 384(R9), Z7
+	VMOVUPS.Z    (R11), K1, Z8
 	VFMADD231PS  Z8, Z4, Z0
 	VFMADD231PS  Z8, Z5, Z1
 	VFMADD231PS  Z8, Z6, Z2
 	VFMADD231PS  Z8, Z7, Z3
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R9), Z4
+	VBROADCASTSS 128(R9), Z5
+	VBROADCASTSS 256(R9), Z6
+	VBROADCASTSS 384(R9), Z7
+	VMOVUPS.Z    (R11), K1, Z8
+	VFMADD231PS  Z8, Z4, Z0
+	VFMADD231PS  Z8, Z5, Z1
+	VFMADD231PS  Z8, Z6, Z2
+	VFMADD231PS  Z8, Z7, Z3
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position1
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, (AX)(CX*1)
-	VMOVUPS      Z2, (AX)(CX*2)
-	VMOVUPS      Z3, (DI)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (R8)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, R8
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, SI
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores5AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores5AVX512(SB), NOSPLIT, $0-32
+// func scores5AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores5AVX512(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
+	LEAQ   (CX)(DI*2), R8
+	ADDQ   DI, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5052,14 +5456,18 @@ TEXT ·scores5AVX512(SB), NOSPLIT, $0-32
 	VPXORD Z7, Z7, Z7
 	VPXORD Z8, Z8, Z8
 	VPXORD Z9, Z9, Z9
+	TESTQ  SI, SI
+	JEQ    dimension
 
 	PCALIGN $64
-dimension:
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
 	VBROADCASTSS (CX), Z10
-	VBROADCASTSS (CX)(SI*1), Z11
-	VBROADCASTSS (CX)(SI*2), Z12
-	VBROADCASTSS (DI), Z13
-	VBROADCASTSS (DI)(SI*1), Z14
+	VBROADCASTSS (CX)(DI*1), Z11
+	VBROADCASTSS (CX)(DI*2), Z12
+	VBROADCASTSS (R8), Z13
+	VBROADCASTSS (R8)(DI*1), Z14
 	VMOVUPS      (DX), Z15
 	VFMADD231PS  Z15, Z10, Z0
 	VFMADD231PS  Z15, Z11, Z2
@@ -5074,39 +5482,68 @@ dimension:
 	VFMADD231PS  Z15, Z14, Z9
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x04, CX
-	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
+
+	PCALIGN $64
+dimension:
+	VBROADCASTSS (CX), Z10
+	VBROADCASTSS (CX)(DI*1), Z11
+	VBROADCASTSS (CX)(DI*2), Z12
+	VBROADCASTSS (R8), Z13
+	VBROADCASTSS (R8)(DI*1), Z14
+	VMOVUPS      (DX), Z15
+	VFMADD231PS  Z15, Z10, Z0
+	VFMADD231PS  Z15, Z11, Z2
+	VFMADD231PS  Z15, Z12, Z4
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      64(DX), Z15
+	VFMADD231PS  Z15, Z10, Z1
+	VFMADD231PS  Z15, Z11, Z3
+	VFMADD231PS  Z15, Z12, Z5
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z9
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
 	DECQ         BX
 	JNE          dimension
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, 256(AX)
-	VMOVUPS      Z5, 320(AX)
-	VMOVUPS      Z6, 384(AX)
-	VMOVUPS      Z7, 448(AX)
-	VMOVUPS      Z8, 512(AX)
-	VMOVUPS      Z9, 576(AX)
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
+	VMOVUPS Z8, 512(AX)
+	VMOVUPS Z9, 576(AX)
 	VZEROUPPER
 	RET
 
-// func values5AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values5AVX512(SB), NOSPLIT, $0-56
+// func values5AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values5AVX512(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
-	LEAQ  (AX)(CX*2), DI
-	ADDQ  CX, DI
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
 
 columns4:
-	CMPQ    BX, $0x40
+	CMPQ    SI, $0x40
 	JLT     past4
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -5120,85 +5557,130 @@ columns4:
 	VMOVUPS 64(AX)(CX*2), Z9
 	VMOVUPS 128(AX)(CX*2), Z10
 	VMOVUPS 192(AX)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (DI)(CX*1), Z16
-	VMOVUPS 64(DI)(CX*1), Z17
-	VMOVUPS 128(DI)(CX*1), Z18
-	VMOVUPS 192(DI)(CX*1), Z19
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z12
+	VMOVUPS 64(R8), Z13
+	VMOVUPS 128(R8), Z14
+	VMOVUPS 192(R8), Z15
+	VMOVUPS (R8)(CX*1), Z16
+	VMOVUPS 64(R8)(CX*1), Z17
+	VMOVUPS 128(R8)(CX*1), Z18
+	VMOVUPS 192(R8)(CX*1), Z19
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position4
 
 	PCALIGN $64
-position4:
-	VBROADCASTSS (R8), Z20
-	VBROADCASTSS 128(R8), Z21
-	VBROADCASTSS 256(R8), Z22
-	VBROADCASTSS 384(R8), Z23
-	VBROADCASTSS 512(R8), Z24
-	VMOVUPS      (R10), Z25
+position4Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	VBROADCASTSS (R9), Z20
+	VBROADCASTSS 128(R9), Z21
+	VBROADCASTSS 256(R9), Z22
+	VBROADCASTSS 384(R9), Z23
+	VBROADCASTSS 512(R9), Z24
+	VMOVUPS      (R11), Z25
 	VFMADD231PS  Z25, Z20, Z0
 	VFMADD231PS  Z25, Z21, Z4
 	VFMADD231PS  Z25, Z22, Z8
 	VFMADD231PS  Z25, Z23, Z12
 	VFMADD231PS  Z25, Z24, Z16
-	VMOVUPS      64(R10), Z25
+	VMOVUPS      64(R11), Z25
 	VFMADD231PS  Z25, Z20, Z1
 	VFMADD231PS  Z25, Z21, Z5
 	VFMADD231PS  Z25, Z22, Z9
 	VFMADD231PS  Z25, Z23, Z13
 	VFMADD231PS  Z25, Z24, Z17
-	VMOVUPS      128(R10), Z25
+	VMOVUPS      128(R11), Z25
 	VFMADD231PS  Z25, Z20, Z2
 	VFMADD231PS  Z25, Z21, Z6
 	VFMADD231PS  Z25, Z22, Z10
 	VFMADD231PS  Z25, Z23, Z14
 	VFMADD231PS  Z25, Z24, Z18
-	VMOVUPS      192(R10), Z25
+	VMOVUPS      192(R11), Z25
 	VFMADD231PS  Z25, Z20, Z3
 	VFMADD231PS  Z25, Z21, Z7
 	VFMADD231PS  Z25, Z22, Z11
 	VFMADD231PS  Z25, Z23, Z15
 	VFMADD231PS  Z25, Z24, Z19
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R9), Z20
+	VBROADCASTSS 128(R9), Z21
+	VBROADCASTSS 256(R9), Z22
+	VBROADCASTSS 384(R9), Z23
+	VBROADCASTSS 512(R9), Z24
+	VMOVUPS      (R11), Z25
+	VFMADD231PS  Z25, Z20, Z0
+	VFMADD231PS  Z25, Z21, Z4
+	VFMADD231PS  Z25, Z22, Z8
+	VFMADD231PS  Z25, Z23, Z12
+	VFMADD231PS  Z25, Z24, Z16
+	VMOVUPS      64(R11), Z25
+	VFMADD231PS  Z25, Z20, Z1
+	VFMADD231PS  Z25, Z21, Z5
+	VFMADD231PS  Z25, Z22, Z9
+	VFMADD231PS  Z25, Z23, Z13
+	VFMADD231PS  Z25, Z24, Z17
+	VMOVUPS      128(R11), Z25
+	VFMADD231PS  Z25, Z20, Z2
+	VFMADD231PS  Z25, Z21, Z6
+	VFMADD231PS  Z25, Z22, Z10
+	VFMADD231PS  Z25, Z23, Z14
+	VFMADD231PS  Z25, Z24, Z18
+	VMOVUPS      192(R11), Z25
+	VFMADD231PS  Z25, Z20, Z3
+	VFMADD231PS  Z25, Z21, Z7
+	VFMADD231PS  Z25, Z22, Z11
+	VFMADD231PS  Z25, Z23, Z15
+	VFMADD231PS  Z25, Z24, Z19
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position4
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, 128(AX)
-	VMOVUPS      Z3, 192(AX)
-	VMOVUPS      Z4, (AX)(CX*1)
-	VMOVUPS      Z5, 64(AX)(CX*1)
-	VMOVUPS      Z6, 128(AX)(CX*1)
-	VMOVUPS      Z7, 192(AX)(CX*1)
-	VMOVUPS      Z8, (AX)(CX*2)
-	VMOVUPS      Z9, 64(AX)(CX*2)
-	VMOVUPS      Z10, 128(AX)(CX*2)
-	VMOVUPS      Z11, 192(AX)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (DI)(CX*1)
-	VMOVUPS      Z17, 64(DI)(CX*1)
-	VMOVUPS      Z18, 128(DI)(CX*1)
-	VMOVUPS      Z19, 192(DI)(CX*1)
-	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, BX
-	JMP          columns4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VMOVUPS Z8, (AX)(CX*2)
+	VMOVUPS Z9, 64(AX)(CX*2)
+	VMOVUPS Z10, 128(AX)(CX*2)
+	VMOVUPS Z11, 192(AX)(CX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, 128(R8)
+	VMOVUPS Z15, 192(R8)
+	VMOVUPS Z16, (R8)(CX*1)
+	VMOVUPS Z17, 64(R8)(CX*1)
+	VMOVUPS Z18, 128(R8)(CX*1)
+	VMOVUPS Z19, 192(R8)(CX*1)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, R8
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, SI
+	JMP     columns4
 
 past4:
 columns2:
-	CMPQ    BX, $0x20
+	CMPQ    SI, $0x20
 	JLT     past2
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
@@ -5206,118 +5688,174 @@ columns2:
 	VMOVUPS 64(AX)(CX*1), Z3
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (DI)(CX*1), Z8
-	VMOVUPS 64(DI)(CX*1), Z9
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position2
 
 	PCALIGN $64
-position2:
-	VBROADCASTSS (R8), Z10
-	VBROADCASTSS 128(R8), Z11
-	VBROADCASTSS 256(R8), Z12
-	VBROADCASTSS 384(R8), Z13
-	VBROADCASTSS 512(R8), Z14
-	VMOVUPS      (R10), Z15
+position2Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	VBROADCASTSS (R9), Z10
+	VBROADCASTSS 128(R9), Z11
+	VBROADCASTSS 256(R9), Z12
+	VBROADCASTSS 384(R9), Z13
+	VBROADCASTSS 512(R9), Z14
+	VMOVUPS      (R11), Z15
 	VFMADD231PS  Z15, Z10, Z0
 	VFMADD231PS  Z15, Z11, Z2
 	VFMADD231PS  Z15, Z12, Z4
 	VFMADD231PS  Z15, Z13, Z6
 	VFMADD231PS  Z15, Z14, Z8
-	VMOVUPS      64(R10), Z15
+	VMOVUPS      64(R11), Z15
 	VFMADD231PS  Z15, Z10, Z1
 	VFMADD231PS  Z15, Z11, Z3
 	VFMADD231PS  Z15, Z12, Z5
 	VFMADD231PS  Z15, Z13, Z7
 	VFMADD231PS  Z15, Z14, Z9
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position2Ahead
+	JMP          position2Done
+
+	PCALIGN $64
+position2:
+	VBROADCASTSS (R9), Z10
+	VBROADCASTSS 128(R9), Z11
+	VBROADCASTSS 256(R9), Z12
+	VBROADCASTSS 384(R9), Z13
+	VBROADCASTSS 512(R9), Z14
+	VMOVUPS      (R11), Z15
+	VFMADD231PS  Z15, Z10, Z0
+	VFMADD231PS  Z15, Z11, Z2
+	VFMADD231PS  Z15, Z12, Z4
+	VFMADD231PS  Z15, Z13, Z6
+	VFMADD231PS  Z15, Z14, Z8
+	VMOVUPS      64(R11), Z15
+	VFMADD231PS  Z15, Z10, Z1
+	VFMADD231PS  Z15, Z11, Z3
+	VFMADD231PS  Z15, Z12, Z5
+	VFMADD231PS  Z15, Z13, Z7
+	VFMADD231PS  Z15, Z14, Z9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position2
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, 64(AX)
-	VMOVUPS      Z2, (AX)(CX*1)
-	VMOVUPS      Z3, 64(AX)(CX*1)
-	VMOVUPS      Z4, (AX)(CX*2)
-	VMOVUPS      Z5, 64(AX)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (DI)(CX*1)
-	VMOVUPS      Z9, 64(DI)(CX*1)
-	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DI
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	VMOVUPS Z8, (R8)(CX*1)
+	VMOVUPS Z9, 64(R8)(CX*1)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, R8
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns2
 
 past2:
 columns1:
-	TESTQ   BX, BX
+	TESTQ   SI, SI
 	JLE     past1
-	MOVQ    $-1, R8
-	BZHIQ   BX, R8, R8
-	KMOVW   R8, K1
+	MOVQ    $-1, R9
+	BZHIQ   SI, R9, R9
+	KMOVW   R9, K1
 	VMOVUPS (AX), Z0
 	VMOVUPS (AX)(CX*1), Z1
 	VMOVUPS (AX)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (DI)(CX*1), Z4
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+	VMOVUPS (R8), Z3
+	VMOVUPS (R8)(CX*1), Z4
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position1
 
 	PCALIGN $64
-position1:
-	VBROADCASTSS (R8), Z5
-	VBROADCASTSS 128(R8), Z6
-	VBROADCASTSS 256(R8), Z7
-	VBROADCASTSS 384(R8), Z8
-	VBROADCASTSS 512(R8), Z9
-	VMOVUPS.Z    (R10), K1, Z10
+position1Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	VBROADCASTSS (R9), Z5
+	VBROADCASTSS 128(R9), Z6
+	VBROADCASTSS 256(R9), Z7
+	VBROADCASTSS 384(R9), Z8
+	VBROADCASTSS 512(R9), Z9
+	VMOVUPS.Z    (R11), K1, Z10
 	VFMADD231PS  Z10, Z5, Z0
 	VFMADD231PS  Z10, Z6, Z1
 	VFMADD231PS  Z10, Z7, Z2
 	VFMADD231PS  Z10, Z8, Z3
 	VFMADD231PS  Z10, Z9, Z4
-	ADDQ         SI, R10
-	ADDQ         $0x04, R8
-	DECQ         R9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R9), Z5
+	VBROADCASTSS 128(R9), Z6
+	VBROADCASTSS 256(R9), Z7
+	VBROADCASTSS 384(R9), Z8
+	VBROADCASTSS 512(R9), Z9
+	VMOVUPS.Z    (R11), K1, Z10
+	VFMADD231PS  Z10, Z5, Z0
+	VFMADD231PS  Z10, Z6, Z1
+	VFMADD231PS  Z10, Z7, Z2
+	VFMADD231PS  Z10, Z8, Z3
+	VFMADD231PS  Z10, Z9, Z4
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
 	JNE          position1
-	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, (AX)(CX*1)
-	VMOVUPS      Z2, (AX)(CX*2)
-	VMOVUPS      Z3, (DI)
-	VMOVUPS      Z4, (DI)(CX*1)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JMP          columns1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (R8)
+	VMOVUPS Z4, (R8)(CX*1)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, R8
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, SI
+	JMP     columns1
 
 past1:
 	VZEROUPPER
 	RET
 
-// func scores6AVX512(dst *float32, q *float32, dims int, k *float32)
-// Requires: AVX, AVX512F
-TEXT ·scores6AVX512(SB), NOSPLIT, $0-32
+// func scores6AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scores6AVX512(SB), NOSPLIT, $0-40
 	MOVQ   dst+0(FP), AX
 	MOVQ   q+8(FP), CX
 	MOVQ   k+24(FP), DX
 	MOVQ   dims+16(FP), BX
-	MOVQ   BX, SI
-	SHLQ   $0x02, SI
-	LEAQ   (CX)(SI*2), DI
-	ADDQ   SI, DI
+	MOVQ   ahead+32(FP), SI
+	MOVQ   BX, DI
+	SHLQ   $0x02, DI
+	LEAQ   (CX)(DI*2), R8
+	ADDQ   DI, R8
 	VPXORD Z0, Z0, Z0
 	VPXORD Z1, Z1, Z1
 	VPXORD Z2, Z2, Z2
@@ -5330,15 +5868,19 @@ TEXT ·scores6AVX512(SB), NOSPLIT, $0-32
 	VPXORD Z9, Z9, Z9
 	VPXORD Z10, Z10, Z10
 	VPXORD Z11, Z11, Z11
+	TESTQ  SI, SI
+	JEQ    dimension
 
 	PCALIGN $64
-dimension:
+dimensionAhead:
+	PREFETCHT1   (DX)(SI*1)
+	PREFETCHT1   64(DX)(SI*1)
 	VBROADCASTSS (CX), Z12
-	VBROADCASTSS (CX)(SI*1), Z13
-	VBROADCASTSS (CX)(SI*2), Z14
-	VBROADCASTSS (DI), Z15
-	VBROADCASTSS (DI)(SI*1), Z16
-	VBROADCASTSS (DI)(SI*2), Z17
+	VBROADCASTSS (CX)(DI*1), Z13
+	VBROADCASTSS (CX)(DI*2), Z14
+	VBROADCASTSS (R8), Z15
+	VBROADCASTSS (R8)(DI*1), Z16
+	VBROADCASTSS (R8)(DI*2), Z17
 	VMOVUPS      (DX), Z18
 	VFMADD231PS  Z18, Z12, Z0
 	VFMADD231PS  Z18, Z13, Z2
@@ -5355,9 +5897,1199 @@ dimension:
 	VFMADD231PS  Z18, Z17, Z11
 	ADDQ         $0x00000080, DX
 	ADDQ         $0x04, CX
-	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         BX
+	JNE          dimensionAhead
+	JMP          dimensionDone
+
+	PCALIGN $64
+dimension:
+	VBROADCASTSS (CX), Z12
+	VBROADCASTSS (CX)(DI*1), Z13
+	VBROADCASTSS (CX)(DI*2), Z14
+	VBROADCASTSS (R8), Z15
+	VBROADCASTSS (R8)(DI*1), Z16
+	VBROADCASTSS (R8)(DI*2), Z17
+	VMOVUPS      (DX), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(DX), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         $0x00000080, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
 	DECQ         BX
 	JNE          dimension
+
+dimensionDone:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, 256(AX)
+	VMOVUPS Z5, 320(AX)
+	VMOVUPS Z6, 384(AX)
+	VMOVUPS Z7, 448(AX)
+	VMOVUPS Z8, 512(AX)
+	VMOVUPS Z9, 576(AX)
+	VMOVUPS Z10, 640(AX)
+	VMOVUPS Z11, 704(AX)
+	VZEROUPPER
+	RET
+
+// func values6AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, BMI2, MMX+
+TEXT ·values6AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x02, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+columns4:
+	CMPQ    SI, $0x40
+	JLT     past4
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+	VMOVUPS (R8), Z12
+	VMOVUPS 64(R8), Z13
+	VMOVUPS 128(R8), Z14
+	VMOVUPS 192(R8), Z15
+	VMOVUPS (R8)(CX*1), Z16
+	VMOVUPS 64(R8)(CX*1), Z17
+	VMOVUPS 128(R8)(CX*1), Z18
+	VMOVUPS 192(R8)(CX*1), Z19
+	VMOVUPS (R8)(CX*2), Z20
+	VMOVUPS 64(R8)(CX*2), Z21
+	VMOVUPS 128(R8)(CX*2), Z22
+	VMOVUPS 192(R8)(CX*2), Z23
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position4
+
+	PCALIGN $64
+position4Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	PREFETCHT1   128(R11)(DX*1)
+	PREFETCHT1   192(R11)(DX*1)
+	VBROADCASTSS (R9), Z24
+	VBROADCASTSS 128(R9), Z25
+	VBROADCASTSS 256(R9), Z26
+	VBROADCASTSS 384(R9), Z27
+	VBROADCASTSS 512(R9), Z28
+	VBROADCASTSS 640(R9), Z29
+	VMOVUPS      (R11), Z30
+	VFMADD231PS  Z30, Z24, Z0
+	VFMADD231PS  Z30, Z25, Z4
+	VFMADD231PS  Z30, Z26, Z8
+	VFMADD231PS  Z30, Z27, Z12
+	VFMADD231PS  Z30, Z28, Z16
+	VFMADD231PS  Z30, Z29, Z20
+	VMOVUPS      64(R11), Z30
+	VFMADD231PS  Z30, Z24, Z1
+	VFMADD231PS  Z30, Z25, Z5
+	VFMADD231PS  Z30, Z26, Z9
+	VFMADD231PS  Z30, Z27, Z13
+	VFMADD231PS  Z30, Z28, Z17
+	VFMADD231PS  Z30, Z29, Z21
+	VMOVUPS      128(R11), Z30
+	VFMADD231PS  Z30, Z24, Z2
+	VFMADD231PS  Z30, Z25, Z6
+	VFMADD231PS  Z30, Z26, Z10
+	VFMADD231PS  Z30, Z27, Z14
+	VFMADD231PS  Z30, Z28, Z18
+	VFMADD231PS  Z30, Z29, Z22
+	VMOVUPS      192(R11), Z30
+	VFMADD231PS  Z30, Z24, Z3
+	VFMADD231PS  Z30, Z25, Z7
+	VFMADD231PS  Z30, Z26, Z11
+	VFMADD231PS  Z30, Z27, Z15
+	VFMADD231PS  Z30, Z28, Z19
+	VFMADD231PS  Z30, Z29, Z23
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position4Ahead
+	JMP          position4Done
+
+	PCALIGN $64
+position4:
+	VBROADCASTSS (R9), Z24
+	VBROADCASTSS 128(R9), Z25
+	VBROADCASTSS 256(R9), Z26
+	VBROADCASTSS 384(R9), Z27
+	VBROADCASTSS 512(R9), Z28
+	VBROADCASTSS 640(R9), Z29
+	VMOVUPS      (R11), Z30
+	VFMADD231PS  Z30, Z24, Z0
+	VFMADD231PS  Z30, Z25, Z4
+	VFMADD231PS  Z30, Z26, Z8
+	VFMADD231PS  Z30, Z27, Z12
+	VFMADD231PS  Z30, Z28, Z16
+	VFMADD231PS  Z30, Z29, Z20
+	VMOVUPS      64(R11), Z30
+	VFMADD231PS  Z30, Z24, Z1
+	VFMADD231PS  Z30, Z25, Z5
+	VFMADD231PS  Z30, Z26, Z9
+	VFMADD231PS  Z30, Z27, Z13
+	VFMADD231PS  Z30, Z28, Z17
+	VFMADD231PS  Z30, Z29, Z21
+	VMOVUPS      128(R11), Z30
+	VFMADD231PS  Z30, Z24, Z2
+	VFMADD231PS  Z30, Z25, Z6
+	VFMADD231PS  Z30, Z26, Z10
+	VFMADD231PS  Z30, Z27, Z14
+	VFMADD231PS  Z30, Z28, Z18
+	VFMADD231PS  Z30, Z29, Z22
+	VMOVUPS      192(R11), Z30
+	VFMADD231PS  Z30, Z24, Z3
+	VFMADD231PS  Z30, Z25, Z7
+	VFMADD231PS  Z30, Z26, Z11
+	VFMADD231PS  Z30, Z27, Z15
+	VFMADD231PS  Z30, Z28, Z19
+	VFMADD231PS  Z30, Z29, Z23
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position4
+
+position4Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, 128(AX)
+	VMOVUPS Z3, 192(AX)
+	VMOVUPS Z4, (AX)(CX*1)
+	VMOVUPS Z5, 64(AX)(CX*1)
+	VMOVUPS Z6, 128(AX)(CX*1)
+	VMOVUPS Z7, 192(AX)(CX*1)
+	VMOVUPS Z8, (AX)(CX*2)
+	VMOVUPS Z9, 64(AX)(CX*2)
+	VMOVUPS Z10, 128(AX)(CX*2)
+	VMOVUPS Z11, 192(AX)(CX*2)
+	VMOVUPS Z12, (R8)
+	VMOVUPS Z13, 64(R8)
+	VMOVUPS Z14, 128(R8)
+	VMOVUPS Z15, 192(R8)
+	VMOVUPS Z16, (R8)(CX*1)
+	VMOVUPS Z17, 64(R8)(CX*1)
+	VMOVUPS Z18, 128(R8)(CX*1)
+	VMOVUPS Z19, 192(R8)(CX*1)
+	VMOVUPS Z20, (R8)(CX*2)
+	VMOVUPS Z21, 64(R8)(CX*2)
+	VMOVUPS Z22, 128(R8)(CX*2)
+	VMOVUPS Z23, 192(R8)(CX*2)
+	ADDQ    $0x00000100, AX
+	ADDQ    $0x00000100, R8
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, SI
+	JMP     columns4
+
+past4:
+columns2:
+	CMPQ    SI, $0x20
+	JLT     past2
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position2
+
+	PCALIGN $64
+position2Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	PREFETCHT1   64(R11)(DX*1)
+	VBROADCASTSS (R9), Z12
+	VBROADCASTSS 128(R9), Z13
+	VBROADCASTSS 256(R9), Z14
+	VBROADCASTSS 384(R9), Z15
+	VBROADCASTSS 512(R9), Z16
+	VBROADCASTSS 640(R9), Z17
+	VMOVUPS      (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(R11), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position2Ahead
+	JMP          position2Done
+
+	PCALIGN $64
+position2:
+	VBROADCASTSS (R9), Z12
+	VBROADCASTSS 128(R9), Z13
+	VBROADCASTSS 256(R9), Z14
+	VBROADCASTSS 384(R9), Z15
+	VBROADCASTSS 512(R9), Z16
+	VBROADCASTSS 640(R9), Z17
+	VMOVUPS      (R11), Z18
+	VFMADD231PS  Z18, Z12, Z0
+	VFMADD231PS  Z18, Z13, Z2
+	VFMADD231PS  Z18, Z14, Z4
+	VFMADD231PS  Z18, Z15, Z6
+	VFMADD231PS  Z18, Z16, Z8
+	VFMADD231PS  Z18, Z17, Z10
+	VMOVUPS      64(R11), Z18
+	VFMADD231PS  Z18, Z12, Z1
+	VFMADD231PS  Z18, Z13, Z3
+	VFMADD231PS  Z18, Z14, Z5
+	VFMADD231PS  Z18, Z15, Z7
+	VFMADD231PS  Z18, Z16, Z9
+	VFMADD231PS  Z18, Z17, Z11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position2
+
+position2Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, 64(AX)
+	VMOVUPS Z2, (AX)(CX*1)
+	VMOVUPS Z3, 64(AX)(CX*1)
+	VMOVUPS Z4, (AX)(CX*2)
+	VMOVUPS Z5, 64(AX)(CX*2)
+	VMOVUPS Z6, (R8)
+	VMOVUPS Z7, 64(R8)
+	VMOVUPS Z8, (R8)(CX*1)
+	VMOVUPS Z9, 64(R8)(CX*1)
+	VMOVUPS Z10, (R8)(CX*2)
+	VMOVUPS Z11, 64(R8)(CX*2)
+	ADDQ    $0x00000080, AX
+	ADDQ    $0x00000080, R8
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, SI
+	JMP     columns2
+
+past2:
+columns1:
+	TESTQ   SI, SI
+	JLE     past1
+	MOVQ    $-1, R9
+	BZHIQ   SI, R9, R9
+	KMOVW   R9, K1
+	VMOVUPS (AX), Z0
+	VMOVUPS (AX)(CX*1), Z1
+	VMOVUPS (AX)(CX*2), Z2
+	VMOVUPS (R8), Z3
+	VMOVUPS (R8)(CX*1), Z4
+	VMOVUPS (R8)(CX*2), Z5
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	MOVQ    from+40(FP), R11
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+	TESTQ   DX, DX
+	JEQ     position1
+
+	PCALIGN $64
+position1Ahead:
+	PREFETCHT1   (R11)(DX*1)
+	VBROADCASTSS (R9), Z6
+	VBROADCASTSS 128(R9), Z7
+	VBROADCASTSS 256(R9), Z8
+	VBROADCASTSS 384(R9), Z9
+	VBROADCASTSS 512(R9), Z10
+	VBROADCASTSS 640(R9), Z11
+	VMOVUPS.Z    (R11), K1, Z12
+	VFMADD231PS  Z12, Z6, Z0
+	VFMADD231PS  Z12, Z7, Z1
+	VFMADD231PS  Z12, Z8, Z2
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z5
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position1Ahead
+	JMP          position1Done
+
+	PCALIGN $64
+position1:
+	VBROADCASTSS (R9), Z6
+	VBROADCASTSS 128(R9), Z7
+	VBROADCASTSS 256(R9), Z8
+	VBROADCASTSS 384(R9), Z9
+	VBROADCASTSS 512(R9), Z10
+	VBROADCASTSS 640(R9), Z11
+	VMOVUPS.Z    (R11), K1, Z12
+	VFMADD231PS  Z12, Z6, Z0
+	VFMADD231PS  Z12, Z7, Z1
+	VFMADD231PS  Z12, Z8, Z2
+	VFMADD231PS  Z12, Z9, Z3
+	VFMADD231PS  Z12, Z10, Z4
+	VFMADD231PS  Z12, Z11, Z5
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          position1
+
+position1Done:
+	VMOVUPS Z0, (AX)
+	VMOVUPS Z1, (AX)(CX*1)
+	VMOVUPS Z2, (AX)(CX*2)
+	VMOVUPS Z3, (R8)
+	VMOVUPS Z4, (R8)(CX*1)
+	VMOVUPS Z5, (R8)(CX*2)
+	ADDQ    $0x00000040, AX
+	ADDQ    $0x00000040, R8
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, SI
+	JMP     columns1
+
+past1:
+	VZEROUPPER
+	RET
+
+// func scoresF16_1AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_1AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	LEAQ   (DX), DX
+
+group0:
+	MOVQ $0x00000020, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z2
+	VCVTPH2PS    32(DX), Z3
+	VBROADCASTSS (CX), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	DECQ         DI
+	JNE          dimension0
+	SUBQ         $0x00000080, SI
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_1AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_1AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), CX
+	MOVQ  v+24(FP), DX
+	MOVQ  dims+32(FP), BX
+	MOVQ  BX, SI
+	SHLQ  $0x01, SI
+	MOVQ  from+40(FP), DI
+	IMULQ SI, DI
+	ADDQ  DI, DX
+
+pair:
+	CMPQ    BX, $0x40
+	JLT     last
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    from+40(FP), R9
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+
+	PCALIGN $64
+positions64:
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	VCVTPH2PS    (R9), Z4
+	VCVTPH2PS    32(R9), Z5
+	VCVTPH2PS    64(R9), Z6
+	VCVTPH2PS    96(R9), Z7
+	VBROADCASTSS (DI), Z8
+	VFMADD231PS  Z4, Z8, Z0
+	VFMADD231PS  Z5, Z8, Z1
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          positions64
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, DX
+	SUBQ         $0x40, BX
+	JMP          pair
+
+last:
+	TESTQ BX, BX
+	JEQ   done
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	MOVQ    from+40(FP), R9
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R9)(CX*1)
+	VCVTPH2PS    (R9), Z2
+	VCVTPH2PS    32(R9), Z3
+	VBROADCASTSS (DI), Z4
+	VFMADD231PS  Z2, Z4, Z0
+	VFMADD231PS  Z3, Z4, Z1
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x20, BX
+	JNE          group
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresF16_2AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_2AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (DX), DX
+	MOVQ   SI, DI
+
+group0:
+	MOVQ $0x00000020, R8
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z4
+	VCVTPH2PS    32(DX), Z5
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS (CX)(SI*1), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	DECQ         R8
+	JNE          dimension0
+	SUBQ         $0x00000080, DI
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_2AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_2AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+
+pair:
+	CMPQ    SI, $0x40
+	JLT     last
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions64:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VCVTPH2PS    (R10), Z8
+	VCVTPH2PS    32(R10), Z9
+	VCVTPH2PS    64(R10), Z10
+	VCVTPH2PS    96(R10), Z11
+	VBROADCASTSS (R8), Z12
+	VFMADD231PS  Z8, Z12, Z0
+	VFMADD231PS  Z9, Z12, Z1
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 128(R8), Z12
+	VFMADD231PS  Z8, Z12, Z4
+	VFMADD231PS  Z9, Z12, Z5
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions64
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x40, SI
+	JMP          pair
+
+last:
+	TESTQ SI, SI
+	JEQ   done
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), Z4
+	VCVTPH2PS    32(R10), Z5
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	VBROADCASTSS 128(R8), Z6
+	VFMADD231PS  Z4, Z6, Z2
+	VFMADD231PS  Z5, Z6, Z3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresF16_3AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_3AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	LEAQ   (DX), DX
+	MOVQ   SI, DI
+
+group0:
+	MOVQ $0x00000020, R8
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z6
+	VCVTPH2PS    32(DX), Z7
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (CX)(SI*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS (CX)(SI*2), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	DECQ         R8
+	JNE          dimension0
+	SUBQ         $0x00000080, DI
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_3AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_3AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+
+pair:
+	CMPQ    SI, $0x40
+	JLT     last
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	VMOVUPS (AX)(CX*2), Z8
+	VMOVUPS 64(AX)(CX*2), Z9
+	VMOVUPS 128(AX)(CX*2), Z10
+	VMOVUPS 192(AX)(CX*2), Z11
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions64:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VCVTPH2PS    (R10), Z12
+	VCVTPH2PS    32(R10), Z13
+	VCVTPH2PS    64(R10), Z14
+	VCVTPH2PS    96(R10), Z15
+	VBROADCASTSS (R8), Z16
+	VFMADD231PS  Z12, Z16, Z0
+	VFMADD231PS  Z13, Z16, Z1
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 128(R8), Z16
+	VFMADD231PS  Z12, Z16, Z4
+	VFMADD231PS  Z13, Z16, Z5
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 256(R8), Z16
+	VFMADD231PS  Z12, Z16, Z8
+	VFMADD231PS  Z13, Z16, Z9
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions64
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	VMOVUPS      Z8, (AX)(CX*2)
+	VMOVUPS      Z9, 64(AX)(CX*2)
+	VMOVUPS      Z10, 128(AX)(CX*2)
+	VMOVUPS      Z11, 192(AX)(CX*2)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000080, BX
+	SUBQ         $0x40, SI
+	JMP          pair
+
+last:
+	TESTQ SI, SI
+	JEQ   done
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), Z6
+	VCVTPH2PS    32(R10), Z7
+	VBROADCASTSS (R8), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS 128(R8), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	VBROADCASTSS 256(R8), Z8
+	VFMADD231PS  Z6, Z8, Z4
+	VFMADD231PS  Z7, Z8, Z5
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresF16_4AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_4AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	LEAQ   (DX), DX
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z8
+	VCVTPH2PS    32(DX), Z9
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (CX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (CX)(SI*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS (DI), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_4AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_4AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Z8
+	VCVTPH2PS    32(R11), Z9
+	VBROADCASTSS (R9), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS 128(R9), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS 256(R9), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	VBROADCASTSS 384(R9), Z10
+	VFMADD231PS  Z8, Z10, Z6
+	VFMADD231PS  Z9, Z10, Z7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_5AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_5AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	LEAQ   (DX), DX
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z10
+	VCVTPH2PS    32(DX), Z11
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (CX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (CX)(SI*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (DI), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS (DI)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_5AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_5AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Z10
+	VCVTPH2PS    32(R11), Z11
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS 128(R9), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS 256(R9), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS 384(R9), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	VBROADCASTSS 512(R9), Z12
+	VFMADD231PS  Z10, Z12, Z8
+	VFMADD231PS  Z11, Z12, Z9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_6AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_6AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	LEAQ   (DX), DX
+	MOVQ   SI, R8
+
+group0:
+	MOVQ $0x00000020, R9
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z12
+	VCVTPH2PS    32(DX), Z13
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (CX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (CX)(SI*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (DI), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (DI)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS (DI)(SI*2), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -5373,24 +7105,876 @@ dimension:
 	VZEROUPPER
 	RET
 
-// func values6AVX512(dst *float32, stride int, p *float32, v *float32, dims int, from int, to int)
-// Requires: AVX, AVX512F, BMI2
-TEXT ·values6AVX512(SB), NOSPLIT, $0-56
+// func valuesF16_6AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_6AVX512(SB), NOSPLIT, $0-64
 	MOVQ  dst+0(FP), AX
 	MOVQ  stride+8(FP), CX
-	MOVQ  v+24(FP), DX
-	MOVQ  dims+32(FP), BX
-	MOVQ  BX, SI
-	SHLQ  $0x02, SI
-	MOVQ  from+40(FP), DI
-	IMULQ SI, DI
-	ADDQ  DI, DX
-	LEAQ  (AX)(CX*2), DI
-	ADDQ  CX, DI
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
 
-columns4:
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), Z12
+	VCVTPH2PS    32(R11), Z13
+	VBROADCASTSS (R9), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS 128(R9), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS 256(R9), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS 384(R9), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS 512(R9), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	VBROADCASTSS 640(R9), Z14
+	VFMADD231PS  Z12, Z14, Z10
+	VFMADD231PS  Z13, Z14, Z11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_7AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_7AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	LEAQ   (DI)(SI*2), R8
+	ADDQ   SI, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	LEAQ   (DX), DX
+	MOVQ   SI, R9
+
+group0:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z14
+	VCVTPH2PS    32(DX), Z15
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (CX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (CX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (DI), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (DI)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (DI)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS (R8), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_7AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_7AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+	LEAQ  (R8)(CX*2), R9
+	ADDQ  CX, R9
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), Z14
+	VCVTPH2PS    32(R12), Z15
+	VBROADCASTSS (R10), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS 128(R10), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS 256(R10), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS 384(R10), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS 512(R10), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS 640(R10), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	VBROADCASTSS 768(R10), Z16
+	VFMADD231PS  Z14, Z16, Z12
+	VFMADD231PS  Z15, Z16, Z13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z13, 64(R9)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresF16_8AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresF16_8AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), DI
+	ADDQ   SI, DI
+	LEAQ   (DI)(SI*2), R8
+	ADDQ   SI, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	LEAQ   (DX), DX
+	MOVQ   SI, R9
+
+group0:
+	MOVQ $0x00000020, R10
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VCVTPH2PS    (DX), Z16
+	VCVTPH2PS    32(DX), Z17
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (DI), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (DI)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (DI)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS (R8)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         $0x40, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, DI
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VMOVUPS      Z14, 896(AX)
+	VMOVUPS      Z15, 960(AX)
+	VZEROUPPER
+	RET
+
+// func valuesF16_8AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·valuesF16_8AVX512(SB), NOSPLIT, $0-64
+	MOVQ  dst+0(FP), AX
+	MOVQ  stride+8(FP), CX
+	MOVQ  ahead+56(FP), DX
+	MOVQ  v+24(FP), BX
+	MOVQ  dims+32(FP), SI
+	MOVQ  SI, DI
+	SHLQ  $0x01, DI
+	MOVQ  from+40(FP), R8
+	IMULQ DI, R8
+	ADDQ  R8, BX
+	LEAQ  (AX)(CX*2), R8
+	ADDQ  CX, R8
+	LEAQ  (R8)(CX*2), R9
+	ADDQ  CX, R9
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS (R9)(CX*1), Z14
+	VMOVUPS 64(R9)(CX*1), Z15
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), Z16
+	VCVTPH2PS    32(R12), Z17
+	VBROADCASTSS (R10), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS 128(R10), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS 256(R10), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS 384(R10), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS 512(R10), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS 640(R10), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS 768(R10), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	VBROADCASTSS 896(R10), Z18
+	VFMADD231PS  Z16, Z18, Z14
+	VFMADD231PS  Z17, Z18, Z15
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z13, 64(R9)
+	VMOVUPS      Z14, (R9)(CX*1)
+	VMOVUPS      Z15, 64(R9)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_1AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_1AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	LEAQ   (DX), DX
+
+group0:
+	MOVQ       $0x00000020, R8
+	VCVTPH2PS  (DI), Z2
+	VCVTPH2PS  32(DI), Z3
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VPMOVSXBD    16(DX), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z3, Z5, Z5
+	VBROADCASTSS (CX), Z6
+	VFMADD231PS  Z4, Z6, Z0
+	VFMADD231PS  Z5, Z6, Z1
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	DECQ         R8
+	JNE          dimension0
+	SUBQ         $0x00000080, SI
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_1AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_1AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), CX
+	MOVQ   v+24(FP), DX
+	MOVQ   dims+32(FP), BX
+	MOVQ   BX, SI
+	SHRQ   $0x05, SI
+	IMUL3Q $0x22, SI, SI
+	MOVQ   from+40(FP), DI
+	IMULQ  SI, DI
+	ADDQ   DI, DX
+
+pair:
 	CMPQ    BX, $0x40
-	JLT     past4
+	JLT     last
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	MOVQ    from+40(FP), R9
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+
+	PCALIGN $64
+positions64:
+	PREFETCHT1   (R9)(CX*1)
+	PREFETCHT1   64(R9)(CX*1)
+	VCVTPH2PS    (R9), X4
+	VBROADCASTSS X4, Z4
+	VCVTPH2PS    34(R9), X5
+	VBROADCASTSS X5, Z5
+	VPMOVSXBD    2(R9), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z4, Z6, Z6
+	VPMOVSXBD    18(R9), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z4, Z7, Z7
+	VPMOVSXBD    36(R9), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z5, Z4, Z4
+	VPMOVSXBD    52(R9), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z5, Z8, Z8
+	VBROADCASTSS (DI), Z5
+	VFMADD231PS  Z6, Z5, Z0
+	VFMADD231PS  Z7, Z5, Z1
+	VFMADD231PS  Z4, Z5, Z2
+	VFMADD231PS  Z8, Z5, Z3
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          positions64
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000044, DX
+	SUBQ         $0x40, BX
+	JMP          pair
+
+last:
+	TESTQ BX, BX
+	JEQ   done
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	MOVQ    from+40(FP), R9
+	MOVQ    p+16(FP), DI
+	MOVQ    to+48(FP), R8
+	LEAQ    (DI)(R9*4), DI
+	SUBQ    R9, R8
+	MOVQ    DX, R9
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R9)(CX*1)
+	VCVTPH2PS    (R9), X2
+	VBROADCASTSS X2, Z2
+	VPMOVSXBD    2(R9), Z3
+	VCVTDQ2PS    Z3, Z3
+	VMULPS       Z2, Z3, Z3
+	VPMOVSXBD    18(R9), Z4
+	VCVTDQ2PS    Z4, Z4
+	VMULPS       Z2, Z4, Z4
+	VBROADCASTSS (DI), Z2
+	VFMADD231PS  Z3, Z2, Z0
+	VFMADD231PS  Z4, Z2, Z1
+	ADDQ         SI, R9
+	ADDQ         $0x04, DI
+	DECQ         R8
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000022, DX
+	SUBQ         $0x20, BX
+	JNE          group
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_2AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_2AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	LEAQ   (DX), DX
+	MOVQ   SI, R8
+
+group0:
+	MOVQ       $0x00000020, R9
+	VCVTPH2PS  (DI), Z4
+	VCVTPH2PS  32(DI), Z5
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z4, Z6, Z6
+	VPMOVSXBD    16(DX), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z5, Z7, Z7
+	VBROADCASTSS (CX), Z8
+	VFMADD231PS  Z6, Z8, Z0
+	VFMADD231PS  Z7, Z8, Z1
+	VBROADCASTSS (CX)(SI*1), Z8
+	VFMADD231PS  Z6, Z8, Z2
+	VFMADD231PS  Z7, Z8, Z3
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_2AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_2AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+
+pair:
+	CMPQ    SI, $0x40
+	JLT     last
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS 128(AX), Z2
+	VMOVUPS 192(AX), Z3
+	VMOVUPS (AX)(CX*1), Z4
+	VMOVUPS 64(AX)(CX*1), Z5
+	VMOVUPS 128(AX)(CX*1), Z6
+	VMOVUPS 192(AX)(CX*1), Z7
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions64:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VCVTPH2PS    (R10), X8
+	VBROADCASTSS X8, Z8
+	VCVTPH2PS    34(R10), X9
+	VBROADCASTSS X9, Z9
+	VPMOVSXBD    2(R10), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z8, Z10, Z10
+	VPMOVSXBD    18(R10), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z8, Z11, Z11
+	VPMOVSXBD    36(R10), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z9, Z8, Z8
+	VPMOVSXBD    52(R10), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z9, Z12, Z12
+	VBROADCASTSS (R8), Z9
+	VFMADD231PS  Z10, Z9, Z0
+	VFMADD231PS  Z11, Z9, Z1
+	VFMADD231PS  Z8, Z9, Z2
+	VFMADD231PS  Z12, Z9, Z3
+	VBROADCASTSS 128(R8), Z9
+	VFMADD231PS  Z10, Z9, Z4
+	VFMADD231PS  Z11, Z9, Z5
+	VFMADD231PS  Z8, Z9, Z6
+	VFMADD231PS  Z12, Z9, Z7
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions64
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, (AX)(CX*1)
+	VMOVUPS      Z5, 64(AX)(CX*1)
+	VMOVUPS      Z6, 128(AX)(CX*1)
+	VMOVUPS      Z7, 192(AX)(CX*1)
+	ADDQ         $0x00000100, AX
+	ADDQ         $0x00000044, BX
+	SUBQ         $0x40, SI
+	JMP          pair
+
+last:
+	TESTQ SI, SI
+	JEQ   done
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	MOVQ    from+40(FP), R10
+	MOVQ    p+16(FP), R8
+	MOVQ    to+48(FP), R9
+	LEAQ    (R8)(R10*4), R8
+	SUBQ    R10, R9
+	MOVQ    BX, R10
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), X4
+	VBROADCASTSS X4, Z4
+	VPMOVSXBD    2(R10), Z5
+	VCVTDQ2PS    Z5, Z5
+	VMULPS       Z4, Z5, Z5
+	VPMOVSXBD    18(R10), Z6
+	VCVTDQ2PS    Z6, Z6
+	VMULPS       Z4, Z6, Z6
+	VBROADCASTSS (R8), Z4
+	VFMADD231PS  Z5, Z4, Z0
+	VFMADD231PS  Z6, Z4, Z1
+	VBROADCASTSS 128(R8), Z4
+	VFMADD231PS  Z5, Z4, Z2
+	VFMADD231PS  Z6, Z4, Z3
+	ADDQ         DI, R10
+	ADDQ         $0x04, R8
+	DECQ         R9
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+
+done:
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_3AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_3AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	LEAQ   (DX), DX
+	MOVQ   SI, R8
+
+group0:
+	MOVQ       $0x00000020, R9
+	VCVTPH2PS  (DI), Z6
+	VCVTPH2PS  32(DI), Z7
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VPMOVSXBD    16(DX), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z7, Z9, Z9
+	VBROADCASTSS (CX), Z10
+	VFMADD231PS  Z8, Z10, Z0
+	VFMADD231PS  Z9, Z10, Z1
+	VBROADCASTSS (CX)(SI*1), Z10
+	VFMADD231PS  Z8, Z10, Z2
+	VFMADD231PS  Z9, Z10, Z3
+	VBROADCASTSS (CX)(SI*2), Z10
+	VFMADD231PS  Z8, Z10, Z4
+	VFMADD231PS  Z9, Z10, Z5
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	DECQ         R9
+	JNE          dimension0
+	SUBQ         $0x00000080, R8
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_3AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_3AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+
+pair:
+	CMPQ    SI, $0x40
+	JLT     last
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS 128(AX), Z2
@@ -5403,65 +7987,52 @@ columns4:
 	VMOVUPS 64(AX)(CX*2), Z9
 	VMOVUPS 128(AX)(CX*2), Z10
 	VMOVUPS 192(AX)(CX*2), Z11
-	VMOVUPS (DI), Z12
-	VMOVUPS 64(DI), Z13
-	VMOVUPS 128(DI), Z14
-	VMOVUPS 192(DI), Z15
-	VMOVUPS (DI)(CX*1), Z16
-	VMOVUPS 64(DI)(CX*1), Z17
-	VMOVUPS 128(DI)(CX*1), Z18
-	VMOVUPS 192(DI)(CX*1), Z19
-	VMOVUPS (DI)(CX*2), Z20
-	VMOVUPS 64(DI)(CX*2), Z21
-	VMOVUPS 128(DI)(CX*2), Z22
-	VMOVUPS 192(DI)(CX*2), Z23
+	MOVQ    from+40(FP), R10
 	MOVQ    p+16(FP), R8
 	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
-	MOVQ    DX, R10
+	MOVQ    BX, R10
 
 	PCALIGN $64
-position4:
-	VBROADCASTSS (R8), Z24
-	VBROADCASTSS 128(R8), Z25
-	VBROADCASTSS 256(R8), Z26
-	VBROADCASTSS 384(R8), Z27
-	VBROADCASTSS 512(R8), Z28
-	VBROADCASTSS 640(R8), Z29
-	VMOVUPS      (R10), Z30
-	VFMADD231PS  Z30, Z24, Z0
-	VFMADD231PS  Z30, Z25, Z4
-	VFMADD231PS  Z30, Z26, Z8
-	VFMADD231PS  Z30, Z27, Z12
-	VFMADD231PS  Z30, Z28, Z16
-	VFMADD231PS  Z30, Z29, Z20
-	VMOVUPS      64(R10), Z30
-	VFMADD231PS  Z30, Z24, Z1
-	VFMADD231PS  Z30, Z25, Z5
-	VFMADD231PS  Z30, Z26, Z9
-	VFMADD231PS  Z30, Z27, Z13
-	VFMADD231PS  Z30, Z28, Z17
-	VFMADD231PS  Z30, Z29, Z21
-	VMOVUPS      128(R10), Z30
-	VFMADD231PS  Z30, Z24, Z2
-	VFMADD231PS  Z30, Z25, Z6
-	VFMADD231PS  Z30, Z26, Z10
-	VFMADD231PS  Z30, Z27, Z14
-	VFMADD231PS  Z30, Z28, Z18
-	VFMADD231PS  Z30, Z29, Z22
-	VMOVUPS      192(R10), Z30
-	VFMADD231PS  Z30, Z24, Z3
-	VFMADD231PS  Z30, Z25, Z7
-	VFMADD231PS  Z30, Z26, Z11
-	VFMADD231PS  Z30, Z27, Z15
-	VFMADD231PS  Z30, Z28, Z19
-	VFMADD231PS  Z30, Z29, Z23
-	ADDQ         SI, R10
+positions64:
+	PREFETCHT1   (R10)(DX*1)
+	PREFETCHT1   64(R10)(DX*1)
+	VCVTPH2PS    (R10), X12
+	VBROADCASTSS X12, Z12
+	VCVTPH2PS    34(R10), X13
+	VBROADCASTSS X13, Z13
+	VPMOVSXBD    2(R10), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z12, Z14, Z14
+	VPMOVSXBD    18(R10), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z12, Z15, Z15
+	VPMOVSXBD    36(R10), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z13, Z12, Z12
+	VPMOVSXBD    52(R10), Z16
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z13, Z16, Z16
+	VBROADCASTSS (R8), Z13
+	VFMADD231PS  Z14, Z13, Z0
+	VFMADD231PS  Z15, Z13, Z1
+	VFMADD231PS  Z12, Z13, Z2
+	VFMADD231PS  Z16, Z13, Z3
+	VBROADCASTSS 128(R8), Z13
+	VFMADD231PS  Z14, Z13, Z4
+	VFMADD231PS  Z15, Z13, Z5
+	VFMADD231PS  Z12, Z13, Z6
+	VFMADD231PS  Z16, Z13, Z7
+	VBROADCASTSS 256(R8), Z13
+	VFMADD231PS  Z14, Z13, Z8
+	VFMADD231PS  Z15, Z13, Z9
+	VFMADD231PS  Z12, Z13, Z10
+	VFMADD231PS  Z16, Z13, Z11
+	ADDQ         DI, R10
 	ADDQ         $0x04, R8
 	DECQ         R9
-	JNE          position4
+	JNE          positions64
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, 128(AX)
@@ -5474,143 +8045,952 @@ position4:
 	VMOVUPS      Z9, 64(AX)(CX*2)
 	VMOVUPS      Z10, 128(AX)(CX*2)
 	VMOVUPS      Z11, 192(AX)(CX*2)
-	VMOVUPS      Z12, (DI)
-	VMOVUPS      Z13, 64(DI)
-	VMOVUPS      Z14, 128(DI)
-	VMOVUPS      Z15, 192(DI)
-	VMOVUPS      Z16, (DI)(CX*1)
-	VMOVUPS      Z17, 64(DI)(CX*1)
-	VMOVUPS      Z18, 128(DI)(CX*1)
-	VMOVUPS      Z19, 192(DI)(CX*1)
-	VMOVUPS      Z20, (DI)(CX*2)
-	VMOVUPS      Z21, 64(DI)(CX*2)
-	VMOVUPS      Z22, 128(DI)(CX*2)
-	VMOVUPS      Z23, 192(DI)(CX*2)
 	ADDQ         $0x00000100, AX
-	ADDQ         $0x00000100, DI
-	ADDQ         $0x00000100, DX
-	SUBQ         $0x40, BX
-	JMP          columns4
+	ADDQ         $0x00000044, BX
+	SUBQ         $0x40, SI
+	JMP          pair
 
-past4:
-columns2:
-	CMPQ    BX, $0x20
-	JLT     past2
+last:
+	TESTQ SI, SI
+	JEQ   done
+
+group:
 	VMOVUPS (AX), Z0
 	VMOVUPS 64(AX), Z1
 	VMOVUPS (AX)(CX*1), Z2
 	VMOVUPS 64(AX)(CX*1), Z3
 	VMOVUPS (AX)(CX*2), Z4
 	VMOVUPS 64(AX)(CX*2), Z5
-	VMOVUPS (DI), Z6
-	VMOVUPS 64(DI), Z7
-	VMOVUPS (DI)(CX*1), Z8
-	VMOVUPS 64(DI)(CX*1), Z9
-	VMOVUPS (DI)(CX*2), Z10
-	VMOVUPS 64(DI)(CX*2), Z11
+	MOVQ    from+40(FP), R10
 	MOVQ    p+16(FP), R8
 	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
 	LEAQ    (R8)(R10*4), R8
 	SUBQ    R10, R9
-	MOVQ    DX, R10
+	MOVQ    BX, R10
 
 	PCALIGN $64
-position2:
-	VBROADCASTSS (R8), Z12
-	VBROADCASTSS 128(R8), Z13
-	VBROADCASTSS 256(R8), Z14
-	VBROADCASTSS 384(R8), Z15
-	VBROADCASTSS 512(R8), Z16
-	VBROADCASTSS 640(R8), Z17
-	VMOVUPS      (R10), Z18
-	VFMADD231PS  Z18, Z12, Z0
-	VFMADD231PS  Z18, Z13, Z2
-	VFMADD231PS  Z18, Z14, Z4
-	VFMADD231PS  Z18, Z15, Z6
-	VFMADD231PS  Z18, Z16, Z8
-	VFMADD231PS  Z18, Z17, Z10
-	VMOVUPS      64(R10), Z18
-	VFMADD231PS  Z18, Z12, Z1
-	VFMADD231PS  Z18, Z13, Z3
-	VFMADD231PS  Z18, Z14, Z5
-	VFMADD231PS  Z18, Z15, Z7
-	VFMADD231PS  Z18, Z16, Z9
-	VFMADD231PS  Z18, Z17, Z11
-	ADDQ         SI, R10
+positions32:
+	PREFETCHT1   (R10)(DX*1)
+	VCVTPH2PS    (R10), X6
+	VBROADCASTSS X6, Z6
+	VPMOVSXBD    2(R10), Z7
+	VCVTDQ2PS    Z7, Z7
+	VMULPS       Z6, Z7, Z7
+	VPMOVSXBD    18(R10), Z8
+	VCVTDQ2PS    Z8, Z8
+	VMULPS       Z6, Z8, Z8
+	VBROADCASTSS (R8), Z6
+	VFMADD231PS  Z7, Z6, Z0
+	VFMADD231PS  Z8, Z6, Z1
+	VBROADCASTSS 128(R8), Z6
+	VFMADD231PS  Z7, Z6, Z2
+	VFMADD231PS  Z8, Z6, Z3
+	VBROADCASTSS 256(R8), Z6
+	VFMADD231PS  Z7, Z6, Z4
+	VFMADD231PS  Z8, Z6, Z5
+	ADDQ         DI, R10
 	ADDQ         $0x04, R8
 	DECQ         R9
-	JNE          position2
+	JNE          positions32
 	VMOVUPS      Z0, (AX)
 	VMOVUPS      Z1, 64(AX)
 	VMOVUPS      Z2, (AX)(CX*1)
 	VMOVUPS      Z3, 64(AX)(CX*1)
 	VMOVUPS      Z4, (AX)(CX*2)
 	VMOVUPS      Z5, 64(AX)(CX*2)
-	VMOVUPS      Z6, (DI)
-	VMOVUPS      Z7, 64(DI)
-	VMOVUPS      Z8, (DI)(CX*1)
-	VMOVUPS      Z9, 64(DI)(CX*1)
-	VMOVUPS      Z10, (DI)(CX*2)
-	VMOVUPS      Z11, 64(DI)(CX*2)
 	ADDQ         $0x00000080, AX
-	ADDQ         $0x00000080, DI
-	ADDQ         $0x00000080, DX
-	SUBQ         $0x20, BX
-	JMP          columns2
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
 
-past2:
-columns1:
-	TESTQ   BX, BX
-	JLE     past1
-	MOVQ    $-1, R8
-	BZHIQ   BX, R8, R8
-	KMOVW   R8, K1
-	VMOVUPS (AX), Z0
-	VMOVUPS (AX)(CX*1), Z1
-	VMOVUPS (AX)(CX*2), Z2
-	VMOVUPS (DI), Z3
-	VMOVUPS (DI)(CX*1), Z4
-	VMOVUPS (DI)(CX*2), Z5
-	MOVQ    p+16(FP), R8
-	MOVQ    to+48(FP), R9
-	MOVQ    from+40(FP), R10
-	LEAQ    (R8)(R10*4), R8
-	SUBQ    R10, R9
-	MOVQ    DX, R10
+done:
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_4AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_4AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	LEAQ   (DX), DX
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Z8
+	VCVTPH2PS  32(DI), Z9
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
 
 	PCALIGN $64
-position1:
-	VBROADCASTSS (R8), Z6
-	VBROADCASTSS 128(R8), Z7
-	VBROADCASTSS 256(R8), Z8
-	VBROADCASTSS 384(R8), Z9
-	VBROADCASTSS 512(R8), Z10
-	VBROADCASTSS 640(R8), Z11
-	VMOVUPS.Z    (R10), K1, Z12
-	VFMADD231PS  Z12, Z6, Z0
-	VFMADD231PS  Z12, Z7, Z1
-	VFMADD231PS  Z12, Z8, Z2
-	VFMADD231PS  Z12, Z9, Z3
-	VFMADD231PS  Z12, Z10, Z4
-	VFMADD231PS  Z12, Z11, Z5
-	ADDQ         SI, R10
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z8, Z10, Z10
+	VPMOVSXBD    16(DX), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z9, Z11, Z11
+	VBROADCASTSS (CX), Z12
+	VFMADD231PS  Z10, Z12, Z0
+	VFMADD231PS  Z11, Z12, Z1
+	VBROADCASTSS (CX)(SI*1), Z12
+	VFMADD231PS  Z10, Z12, Z2
+	VFMADD231PS  Z11, Z12, Z3
+	VBROADCASTSS (CX)(SI*2), Z12
+	VFMADD231PS  Z10, Z12, Z4
+	VFMADD231PS  Z11, Z12, Z5
+	VBROADCASTSS (R8), Z12
+	VFMADD231PS  Z10, Z12, Z6
+	VFMADD231PS  Z11, Z12, Z7
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
 	ADDQ         $0x04, R8
-	DECQ         R9
-	JNE          position1
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
 	VMOVUPS      Z0, (AX)
-	VMOVUPS      Z1, (AX)(CX*1)
-	VMOVUPS      Z2, (AX)(CX*2)
-	VMOVUPS      Z3, (DI)
-	VMOVUPS      Z4, (DI)(CX*1)
-	VMOVUPS      Z5, (DI)(CX*2)
-	ADDQ         $0x00000040, AX
-	ADDQ         $0x00000040, DI
-	ADDQ         $0x00000040, DX
-	SUBQ         $0x10, BX
-	JMP          columns1
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VZEROUPPER
+	RET
 
-past1:
+// func valuesQ8_0_4AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_4AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X8
+	VBROADCASTSS X8, Z8
+	VPMOVSXBD    2(R11), Z9
+	VCVTDQ2PS    Z9, Z9
+	VMULPS       Z8, Z9, Z9
+	VPMOVSXBD    18(R11), Z10
+	VCVTDQ2PS    Z10, Z10
+	VMULPS       Z8, Z10, Z10
+	VBROADCASTSS (R9), Z8
+	VFMADD231PS  Z9, Z8, Z0
+	VFMADD231PS  Z10, Z8, Z1
+	VBROADCASTSS 128(R9), Z8
+	VFMADD231PS  Z9, Z8, Z2
+	VFMADD231PS  Z10, Z8, Z3
+	VBROADCASTSS 256(R9), Z8
+	VFMADD231PS  Z9, Z8, Z4
+	VFMADD231PS  Z10, Z8, Z5
+	VBROADCASTSS 384(R9), Z8
+	VFMADD231PS  Z9, Z8, Z6
+	VFMADD231PS  Z10, Z8, Z7
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_5AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_5AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	LEAQ   (DX), DX
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Z10
+	VCVTPH2PS  32(DI), Z11
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VPMOVSXBD    16(DX), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z11, Z13, Z13
+	VBROADCASTSS (CX), Z14
+	VFMADD231PS  Z12, Z14, Z0
+	VFMADD231PS  Z13, Z14, Z1
+	VBROADCASTSS (CX)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z2
+	VFMADD231PS  Z13, Z14, Z3
+	VBROADCASTSS (CX)(SI*2), Z14
+	VFMADD231PS  Z12, Z14, Z4
+	VFMADD231PS  Z13, Z14, Z5
+	VBROADCASTSS (R8), Z14
+	VFMADD231PS  Z12, Z14, Z6
+	VFMADD231PS  Z13, Z14, Z7
+	VBROADCASTSS (R8)(SI*1), Z14
+	VFMADD231PS  Z12, Z14, Z8
+	VFMADD231PS  Z13, Z14, Z9
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_5AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_5AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X10
+	VBROADCASTSS X10, Z10
+	VPMOVSXBD    2(R11), Z11
+	VCVTDQ2PS    Z11, Z11
+	VMULPS       Z10, Z11, Z11
+	VPMOVSXBD    18(R11), Z12
+	VCVTDQ2PS    Z12, Z12
+	VMULPS       Z10, Z12, Z12
+	VBROADCASTSS (R9), Z10
+	VFMADD231PS  Z11, Z10, Z0
+	VFMADD231PS  Z12, Z10, Z1
+	VBROADCASTSS 128(R9), Z10
+	VFMADD231PS  Z11, Z10, Z2
+	VFMADD231PS  Z12, Z10, Z3
+	VBROADCASTSS 256(R9), Z10
+	VFMADD231PS  Z11, Z10, Z4
+	VFMADD231PS  Z12, Z10, Z5
+	VBROADCASTSS 384(R9), Z10
+	VFMADD231PS  Z11, Z10, Z6
+	VFMADD231PS  Z12, Z10, Z7
+	VBROADCASTSS 512(R9), Z10
+	VFMADD231PS  Z11, Z10, Z8
+	VFMADD231PS  Z12, Z10, Z9
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_6AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_6AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	LEAQ   (DX), DX
+	MOVQ   SI, R9
+
+group0:
+	MOVQ       $0x00000020, R10
+	VCVTPH2PS  (DI), Z12
+	VCVTPH2PS  32(DI), Z13
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z12, Z14, Z14
+	VPMOVSXBD    16(DX), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z13, Z15, Z15
+	VBROADCASTSS (CX), Z16
+	VFMADD231PS  Z14, Z16, Z0
+	VFMADD231PS  Z15, Z16, Z1
+	VBROADCASTSS (CX)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z2
+	VFMADD231PS  Z15, Z16, Z3
+	VBROADCASTSS (CX)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z4
+	VFMADD231PS  Z15, Z16, Z5
+	VBROADCASTSS (R8), Z16
+	VFMADD231PS  Z14, Z16, Z6
+	VFMADD231PS  Z15, Z16, Z7
+	VBROADCASTSS (R8)(SI*1), Z16
+	VFMADD231PS  Z14, Z16, Z8
+	VFMADD231PS  Z15, Z16, Z9
+	VBROADCASTSS (R8)(SI*2), Z16
+	VFMADD231PS  Z14, Z16, Z10
+	VFMADD231PS  Z15, Z16, Z11
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	DECQ         R10
+	JNE          dimension0
+	SUBQ         $0x00000080, R9
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_6AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_6AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	MOVQ    from+40(FP), R11
+	MOVQ    p+16(FP), R9
+	MOVQ    to+48(FP), R10
+	LEAQ    (R9)(R11*4), R9
+	SUBQ    R11, R10
+	MOVQ    BX, R11
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R11)(DX*1)
+	VCVTPH2PS    (R11), X12
+	VBROADCASTSS X12, Z12
+	VPMOVSXBD    2(R11), Z13
+	VCVTDQ2PS    Z13, Z13
+	VMULPS       Z12, Z13, Z13
+	VPMOVSXBD    18(R11), Z14
+	VCVTDQ2PS    Z14, Z14
+	VMULPS       Z12, Z14, Z14
+	VBROADCASTSS (R9), Z12
+	VFMADD231PS  Z13, Z12, Z0
+	VFMADD231PS  Z14, Z12, Z1
+	VBROADCASTSS 128(R9), Z12
+	VFMADD231PS  Z13, Z12, Z2
+	VFMADD231PS  Z14, Z12, Z3
+	VBROADCASTSS 256(R9), Z12
+	VFMADD231PS  Z13, Z12, Z4
+	VFMADD231PS  Z14, Z12, Z5
+	VBROADCASTSS 384(R9), Z12
+	VFMADD231PS  Z13, Z12, Z6
+	VFMADD231PS  Z14, Z12, Z7
+	VBROADCASTSS 512(R9), Z12
+	VFMADD231PS  Z13, Z12, Z8
+	VFMADD231PS  Z14, Z12, Z9
+	VBROADCASTSS 640(R9), Z12
+	VFMADD231PS  Z13, Z12, Z10
+	VFMADD231PS  Z14, Z12, Z11
+	ADDQ         DI, R11
+	ADDQ         $0x04, R9
+	DECQ         R10
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_7AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_7AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	LEAQ   (R8)(SI*2), R9
+	ADDQ   SI, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	LEAQ   (DX), DX
+	MOVQ   SI, R10
+
+group0:
+	MOVQ       $0x00000020, R11
+	VCVTPH2PS  (DI), Z14
+	VCVTPH2PS  32(DI), Z15
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z16
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VPMOVSXBD    16(DX), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z15, Z17, Z17
+	VBROADCASTSS (CX), Z18
+	VFMADD231PS  Z16, Z18, Z0
+	VFMADD231PS  Z17, Z18, Z1
+	VBROADCASTSS (CX)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z2
+	VFMADD231PS  Z17, Z18, Z3
+	VBROADCASTSS (CX)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z4
+	VFMADD231PS  Z17, Z18, Z5
+	VBROADCASTSS (R8), Z18
+	VFMADD231PS  Z16, Z18, Z6
+	VFMADD231PS  Z17, Z18, Z7
+	VBROADCASTSS (R8)(SI*1), Z18
+	VFMADD231PS  Z16, Z18, Z8
+	VFMADD231PS  Z17, Z18, Z9
+	VBROADCASTSS (R8)(SI*2), Z18
+	VFMADD231PS  Z16, Z18, Z10
+	VFMADD231PS  Z17, Z18, Z11
+	VBROADCASTSS (R9), Z18
+	VFMADD231PS  Z16, Z18, Z12
+	VFMADD231PS  Z17, Z18, Z13
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_7AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_7AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+	LEAQ   (R8)(CX*2), R9
+	ADDQ   CX, R9
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), X14
+	VBROADCASTSS X14, Z14
+	VPMOVSXBD    2(R12), Z15
+	VCVTDQ2PS    Z15, Z15
+	VMULPS       Z14, Z15, Z15
+	VPMOVSXBD    18(R12), Z16
+	VCVTDQ2PS    Z16, Z16
+	VMULPS       Z14, Z16, Z16
+	VBROADCASTSS (R10), Z14
+	VFMADD231PS  Z15, Z14, Z0
+	VFMADD231PS  Z16, Z14, Z1
+	VBROADCASTSS 128(R10), Z14
+	VFMADD231PS  Z15, Z14, Z2
+	VFMADD231PS  Z16, Z14, Z3
+	VBROADCASTSS 256(R10), Z14
+	VFMADD231PS  Z15, Z14, Z4
+	VFMADD231PS  Z16, Z14, Z5
+	VBROADCASTSS 384(R10), Z14
+	VFMADD231PS  Z15, Z14, Z6
+	VFMADD231PS  Z16, Z14, Z7
+	VBROADCASTSS 512(R10), Z14
+	VFMADD231PS  Z15, Z14, Z8
+	VFMADD231PS  Z16, Z14, Z9
+	VBROADCASTSS 640(R10), Z14
+	VFMADD231PS  Z15, Z14, Z10
+	VFMADD231PS  Z16, Z14, Z11
+	VBROADCASTSS 768(R10), Z14
+	VFMADD231PS  Z15, Z14, Z12
+	VFMADD231PS  Z16, Z14, Z13
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z13, 64(R9)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
+	VZEROUPPER
+	RET
+
+// func scoresQ8_0_8AVX512(dst *float32, q *float32, dims int, k *byte, ahead int)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·scoresQ8_0_8AVX512(SB), NOSPLIT, $0-40
+	MOVQ   dst+0(FP), AX
+	MOVQ   q+8(FP), CX
+	MOVQ   k+24(FP), DX
+	MOVQ   ahead+32(FP), BX
+	MOVQ   dims+16(FP), SI
+	MOVQ   SI, DI
+	SHLQ   $0x05, DI
+	ADDQ   DX, DI
+	SHLQ   $0x02, SI
+	LEAQ   (CX)(SI*2), R8
+	ADDQ   SI, R8
+	LEAQ   (R8)(SI*2), R9
+	ADDQ   SI, R9
+	VPXORD Z0, Z0, Z0
+	VPXORD Z1, Z1, Z1
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	VPXORD Z8, Z8, Z8
+	VPXORD Z9, Z9, Z9
+	VPXORD Z10, Z10, Z10
+	VPXORD Z11, Z11, Z11
+	VPXORD Z12, Z12, Z12
+	VPXORD Z13, Z13, Z13
+	VPXORD Z14, Z14, Z14
+	VPXORD Z15, Z15, Z15
+	LEAQ   (DX), DX
+	MOVQ   SI, R10
+
+group0:
+	MOVQ       $0x00000020, R11
+	VCVTPH2PS  (DI), Z16
+	VCVTPH2PS  32(DI), Z17
+	PREFETCHT1 (DI)(BX*1)
+	ADDQ       $0x40, DI
+
+	PCALIGN $64
+dimension0:
+	PREFETCHT1   (DX)(BX*1)
+	VPMOVSXBD    (DX), Z18
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z16, Z18, Z18
+	VPMOVSXBD    16(DX), Z19
+	VCVTDQ2PS    Z19, Z19
+	VMULPS       Z17, Z19, Z19
+	VBROADCASTSS (CX), Z20
+	VFMADD231PS  Z18, Z20, Z0
+	VFMADD231PS  Z19, Z20, Z1
+	VBROADCASTSS (CX)(SI*1), Z20
+	VFMADD231PS  Z18, Z20, Z2
+	VFMADD231PS  Z19, Z20, Z3
+	VBROADCASTSS (CX)(SI*2), Z20
+	VFMADD231PS  Z18, Z20, Z4
+	VFMADD231PS  Z19, Z20, Z5
+	VBROADCASTSS (R8), Z20
+	VFMADD231PS  Z18, Z20, Z6
+	VFMADD231PS  Z19, Z20, Z7
+	VBROADCASTSS (R8)(SI*1), Z20
+	VFMADD231PS  Z18, Z20, Z8
+	VFMADD231PS  Z19, Z20, Z9
+	VBROADCASTSS (R8)(SI*2), Z20
+	VFMADD231PS  Z18, Z20, Z10
+	VFMADD231PS  Z19, Z20, Z11
+	VBROADCASTSS (R9), Z20
+	VFMADD231PS  Z18, Z20, Z12
+	VFMADD231PS  Z19, Z20, Z13
+	VBROADCASTSS (R9)(SI*1), Z20
+	VFMADD231PS  Z18, Z20, Z14
+	VFMADD231PS  Z19, Z20, Z15
+	ADDQ         $0x20, DX
+	ADDQ         $0x04, CX
+	ADDQ         $0x04, R8
+	ADDQ         $0x04, R9
+	DECQ         R11
+	JNE          dimension0
+	SUBQ         $0x00000080, R10
+	JNE          group0
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, 128(AX)
+	VMOVUPS      Z3, 192(AX)
+	VMOVUPS      Z4, 256(AX)
+	VMOVUPS      Z5, 320(AX)
+	VMOVUPS      Z6, 384(AX)
+	VMOVUPS      Z7, 448(AX)
+	VMOVUPS      Z8, 512(AX)
+	VMOVUPS      Z9, 576(AX)
+	VMOVUPS      Z10, 640(AX)
+	VMOVUPS      Z11, 704(AX)
+	VMOVUPS      Z12, 768(AX)
+	VMOVUPS      Z13, 832(AX)
+	VMOVUPS      Z14, 896(AX)
+	VMOVUPS      Z15, 960(AX)
+	VZEROUPPER
+	RET
+
+// func valuesQ8_0_8AVX512(dst *float32, stride int, p *float32, v *byte, dims int, from int, to int, ahead int)
+// Requires: AVX, AVX512F, F16C, MMX+
+TEXT ·valuesQ8_0_8AVX512(SB), NOSPLIT, $0-64
+	MOVQ   dst+0(FP), AX
+	MOVQ   stride+8(FP), CX
+	MOVQ   ahead+56(FP), DX
+	MOVQ   v+24(FP), BX
+	MOVQ   dims+32(FP), SI
+	MOVQ   SI, DI
+	SHRQ   $0x05, DI
+	IMUL3Q $0x22, DI, DI
+	MOVQ   from+40(FP), R8
+	IMULQ  DI, R8
+	ADDQ   R8, BX
+	LEAQ   (AX)(CX*2), R8
+	ADDQ   CX, R8
+	LEAQ   (R8)(CX*2), R9
+	ADDQ   CX, R9
+
+group:
+	VMOVUPS (AX), Z0
+	VMOVUPS 64(AX), Z1
+	VMOVUPS (AX)(CX*1), Z2
+	VMOVUPS 64(AX)(CX*1), Z3
+	VMOVUPS (AX)(CX*2), Z4
+	VMOVUPS 64(AX)(CX*2), Z5
+	VMOVUPS (R8), Z6
+	VMOVUPS 64(R8), Z7
+	VMOVUPS (R8)(CX*1), Z8
+	VMOVUPS 64(R8)(CX*1), Z9
+	VMOVUPS (R8)(CX*2), Z10
+	VMOVUPS 64(R8)(CX*2), Z11
+	VMOVUPS (R9), Z12
+	VMOVUPS 64(R9), Z13
+	VMOVUPS (R9)(CX*1), Z14
+	VMOVUPS 64(R9)(CX*1), Z15
+	MOVQ    from+40(FP), R12
+	MOVQ    p+16(FP), R10
+	MOVQ    to+48(FP), R11
+	LEAQ    (R10)(R12*4), R10
+	SUBQ    R12, R11
+	MOVQ    BX, R12
+
+	PCALIGN $64
+positions32:
+	PREFETCHT1   (R12)(DX*1)
+	VCVTPH2PS    (R12), X16
+	VBROADCASTSS X16, Z16
+	VPMOVSXBD    2(R12), Z17
+	VCVTDQ2PS    Z17, Z17
+	VMULPS       Z16, Z17, Z17
+	VPMOVSXBD    18(R12), Z18
+	VCVTDQ2PS    Z18, Z18
+	VMULPS       Z16, Z18, Z18
+	VBROADCASTSS (R10), Z16
+	VFMADD231PS  Z17, Z16, Z0
+	VFMADD231PS  Z18, Z16, Z1
+	VBROADCASTSS 128(R10), Z16
+	VFMADD231PS  Z17, Z16, Z2
+	VFMADD231PS  Z18, Z16, Z3
+	VBROADCASTSS 256(R10), Z16
+	VFMADD231PS  Z17, Z16, Z4
+	VFMADD231PS  Z18, Z16, Z5
+	VBROADCASTSS 384(R10), Z16
+	VFMADD231PS  Z17, Z16, Z6
+	VFMADD231PS  Z18, Z16, Z7
+	VBROADCASTSS 512(R10), Z16
+	VFMADD231PS  Z17, Z16, Z8
+	VFMADD231PS  Z18, Z16, Z9
+	VBROADCASTSS 640(R10), Z16
+	VFMADD231PS  Z17, Z16, Z10
+	VFMADD231PS  Z18, Z16, Z11
+	VBROADCASTSS 768(R10), Z16
+	VFMADD231PS  Z17, Z16, Z12
+	VFMADD231PS  Z18, Z16, Z13
+	VBROADCASTSS 896(R10), Z16
+	VFMADD231PS  Z17, Z16, Z14
+	VFMADD231PS  Z18, Z16, Z15
+	ADDQ         DI, R12
+	ADDQ         $0x04, R10
+	DECQ         R11
+	JNE          positions32
+	VMOVUPS      Z0, (AX)
+	VMOVUPS      Z1, 64(AX)
+	VMOVUPS      Z2, (AX)(CX*1)
+	VMOVUPS      Z3, 64(AX)(CX*1)
+	VMOVUPS      Z4, (AX)(CX*2)
+	VMOVUPS      Z5, 64(AX)(CX*2)
+	VMOVUPS      Z6, (R8)
+	VMOVUPS      Z7, 64(R8)
+	VMOVUPS      Z8, (R8)(CX*1)
+	VMOVUPS      Z9, 64(R8)(CX*1)
+	VMOVUPS      Z10, (R8)(CX*2)
+	VMOVUPS      Z11, 64(R8)(CX*2)
+	VMOVUPS      Z12, (R9)
+	VMOVUPS      Z13, 64(R9)
+	VMOVUPS      Z14, (R9)(CX*1)
+	VMOVUPS      Z15, 64(R9)(CX*1)
+	ADDQ         $0x00000080, AX
+	ADDQ         $0x00000080, R8
+	ADDQ         $0x00000080, R9
+	ADDQ         $0x00000022, BX
+	SUBQ         $0x20, SI
+	JNE          group
 	VZEROUPPER
 	RET
 

@@ -204,45 +204,51 @@ func ropeNEON(x, cos, sin *float32, half, heads, stride int, sign float32)
 
 //	for t := range 1 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores1NEON(dst, q *float32, dims int, k *float32)
+func scores1NEON(dst, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 1 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values1NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
+func values1NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
 
 //	for t := range 2 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores2NEON(dst, q *float32, dims int, k *float32)
+func scores2NEON(dst, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 2 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values2NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
+func values2NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
 
 //	for t := range 3 { for j := range 32 { for i := range dims {
 //		dst[t][j] += q[t][i] * k[i][j] // fused, from 0
-//	} } }, with dst [][32] and q [][dims].
+//	} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.
 //
 //go:noescape
-func scores3NEON(dst, q *float32, dims int, k *float32)
+func scores3NEON(dst, q *float32, dims int, k *byte, ahead int)
 
 //	for t := range 3 { for i := range dims { for j := from; j < to; j++ {
 //		dst[t][i] += p[t][j] * v[j][i] // fused
 //	} } }, with dst's rows stride bytes apart, p [][32] and v [][dims].
 //
+// What lies ahead bytes after v is fetched.
+//
 //go:noescape
-func values3NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
+func values3NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
 
 // for each query, with p [][32], out's rows stride bytes apart and state [][32], its lanes' sums and at 16 its top:
 //

@@ -3550,8 +3550,8 @@ onesPast:
 	BNE head
 	RET
 
-// scores1NEON(dst, q *float32, dims int, k *float32)
-TEXT ·scores1NEON(SB), NOSPLIT, $0-32
+// scores1NEON(dst, q *float32, dims int, k *byte, ahead int)
+TEXT ·scores1NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD dims+16(FP), R1
 	MOVD k+24(FP), R2
@@ -3564,6 +3564,29 @@ TEXT ·scores1NEON(SB), NOSPLIT, $0-32
 	VEOR V5.B16, V5.B16, V5.B16
 	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
+	MOVD ahead+32(FP), R5
+	CBZ R5, dimension
+
+dimensionAhead:
+	ADD R5, R2, R4
+	PRFM 0(R4), PLDL2KEEP
+	PRFM 64(R4), PLDL2KEEP
+	FMOVS.P 4(R3), F8
+	FLDPQ.P 32(R2), (F9, F10)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
+	FLDPQ.P 32(R2), (F9, F10)
+	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
+	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
+	FLDPQ.P 32(R2), (F9, F10)
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	FLDPQ.P 32(R2), (F9, F10)
+	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
+	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
+	SUBS $1, R1, R1
+	BNE dimensionAhead
+	B dimensionDone
 
 dimension:
 	FMOVS.P 4(R3), F8
@@ -3581,18 +3604,21 @@ dimension:
 	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
 	SUBS $1, R1, R1
 	BNE dimension
+
+dimensionDone:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
 	FSTPQ (F6, F7), 96(R0)
 	RET
 
-// values1NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
-TEXT ·values1NEON(SB), NOSPLIT, $0-56
+// values1NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
+TEXT ·values1NEON(SB), NOSPLIT, $0-64
 	MOVD dst+0(FP), R0
 	MOVD v+24(FP), R1
 	MOVD dims+32(FP), R2
 	MOVD from+40(FP), R4
+	MOVD ahead+56(FP), R10
 	LSL $2, R2, R3
 	MADD R4, R1, R3, R1
 
@@ -3609,6 +3635,30 @@ columns32:
 	ADD R8<<2, R5, R5
 	SUB R8, R6, R6
 	MOVD R1, R7
+	CBZ R10, position32
+
+position32Ahead:
+	ADD R10, R7, R9
+	PRFM 0(R9), PLDL2KEEP
+	PRFM 64(R9), PLDL2KEEP
+	FMOVS 0(R5), F8
+	ADD $4, R5
+	FLDPQ 0(R7), (F9, F10)
+	WORD $0x4f881120 // fmla v0.4s, v9.4s, v8.s[0]
+	WORD $0x4f881141 // fmla v1.4s, v10.4s, v8.s[0]
+	FLDPQ 32(R7), (F9, F10)
+	WORD $0x4f881122 // fmla v2.4s, v9.4s, v8.s[0]
+	WORD $0x4f881143 // fmla v3.4s, v10.4s, v8.s[0]
+	FLDPQ 64(R7), (F9, F10)
+	WORD $0x4f881124 // fmla v4.4s, v9.4s, v8.s[0]
+	WORD $0x4f881145 // fmla v5.4s, v10.4s, v8.s[0]
+	FLDPQ 96(R7), (F9, F10)
+	WORD $0x4f881126 // fmla v6.4s, v9.4s, v8.s[0]
+	WORD $0x4f881147 // fmla v7.4s, v10.4s, v8.s[0]
+	ADD R3, R7
+	SUBS $1, R6, R6
+	BNE position32Ahead
+	B position32Done
 
 position32:
 	FMOVS 0(R5), F8
@@ -3628,6 +3678,8 @@ position32:
 	ADD R3, R7
 	SUBS $1, R6, R6
 	BNE position32
+
+position32Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
@@ -3650,6 +3702,23 @@ columns16:
 	ADD R8<<2, R5, R5
 	SUB R8, R6, R6
 	MOVD R1, R7
+	CBZ R10, position16
+
+position16Ahead:
+	ADD R10, R7, R9
+	PRFM 0(R9), PLDL2KEEP
+	FMOVS 0(R5), F4
+	ADD $4, R5
+	FLDPQ 0(R7), (F5, F6)
+	WORD $0x4f8410a0 // fmla v0.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	FLDPQ 32(R7), (F5, F6)
+	WORD $0x4f8410a2 // fmla v2.4s, v5.4s, v4.s[0]
+	WORD $0x4f8410c3 // fmla v3.4s, v6.4s, v4.s[0]
+	ADD R3, R7
+	SUBS $1, R6, R6
+	BNE position16Ahead
+	B position16Done
 
 position16:
 	FMOVS 0(R5), F4
@@ -3663,6 +3732,8 @@ position16:
 	ADD R3, R7
 	SUBS $1, R6, R6
 	BNE position16
+
+position16Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	ADD $64, R0
@@ -3682,6 +3753,19 @@ columns4:
 	ADD R8<<2, R5, R5
 	SUB R8, R6, R6
 	MOVD R1, R7
+	CBZ R10, position4
+
+position4Ahead:
+	ADD R10, R7, R9
+	PRFM 0(R9), PLDL2KEEP
+	FMOVS 0(R5), F1
+	ADD $4, R5
+	FMOVQ 0(R7), F2
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD R3, R7
+	SUBS $1, R6, R6
+	BNE position4Ahead
+	B position4Done
 
 position4:
 	FMOVS 0(R5), F1
@@ -3691,6 +3775,8 @@ position4:
 	ADD R3, R7
 	SUBS $1, R6, R6
 	BNE position4
+
+position4Done:
 	FMOVQ F0, 0(R0)
 	ADD $16, R0
 	ADD $16, R1
@@ -3709,6 +3795,19 @@ columns1:
 	ADD R8<<2, R5, R5
 	SUB R8, R6, R6
 	MOVD R1, R7
+	CBZ R10, position1
+
+position1Ahead:
+	ADD R10, R7, R9
+	PRFM 0(R9), PLDL2KEEP
+	FMOVS 0(R5), F1
+	ADD $4, R5
+	FMOVS (R7), F2
+	WORD $0x4f811040 // fmla v0.4s, v2.4s, v1.s[0]
+	ADD R3, R7
+	SUBS $1, R6, R6
+	BNE position1Ahead
+	B position1Done
 
 position1:
 	FMOVS 0(R5), F1
@@ -3718,6 +3817,8 @@ position1:
 	ADD R3, R7
 	SUBS $1, R6, R6
 	BNE position1
+
+position1Done:
 	FMOVS F0, (R0)
 	ADD $4, R0
 	ADD $4, R1
@@ -3727,8 +3828,8 @@ position1:
 past1:
 	RET
 
-// scores2NEON(dst, q *float32, dims int, k *float32)
-TEXT ·scores2NEON(SB), NOSPLIT, $0-32
+// scores2NEON(dst, q *float32, dims int, k *byte, ahead int)
+TEXT ·scores2NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD dims+16(FP), R1
 	MOVD k+24(FP), R2
@@ -3750,6 +3851,38 @@ TEXT ·scores2NEON(SB), NOSPLIT, $0-32
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
+	MOVD ahead+32(FP), R6
+	CBZ R6, dimension
+
+dimensionAhead:
+	ADD R6, R2, R5
+	PRFM 0(R5), PLDL2KEEP
+	PRFM 64(R5), PLDL2KEEP
+	FMOVS.P 4(R3), F16
+	FMOVS.P 4(R4), F17
+	FLDPQ.P 32(R2), (F18, F19)
+	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
+	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
+	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
+	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
+	FLDPQ.P 32(R2), (F18, F19)
+	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124a // fmla v10.4s, v18.4s, v17.s[0]
+	WORD $0x4f901263 // fmla v3.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126b // fmla v11.4s, v19.4s, v17.s[0]
+	FLDPQ.P 32(R2), (F18, F19)
+	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
+	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
+	FLDPQ.P 32(R2), (F18, F19)
+	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124e // fmla v14.4s, v18.4s, v17.s[0]
+	WORD $0x4f901267 // fmla v7.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126f // fmla v15.4s, v19.4s, v17.s[0]
+	SUBS $1, R1, R1
+	BNE dimensionAhead
+	B dimensionDone
 
 dimension:
 	FMOVS.P 4(R3), F16
@@ -3776,6 +3909,8 @@ dimension:
 	WORD $0x4f91126f // fmla v15.4s, v19.4s, v17.s[0]
 	SUBS $1, R1, R1
 	BNE dimension
+
+dimensionDone:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
@@ -3786,14 +3921,15 @@ dimension:
 	FSTPQ (F14, F15), 224(R0)
 	RET
 
-// values2NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
-TEXT ·values2NEON(SB), NOSPLIT, $0-56
+// values2NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
+TEXT ·values2NEON(SB), NOSPLIT, $0-64
 	MOVD dst+0(FP), R0
 	MOVD stride+8(FP), R1
 	ADD R1, R0, R2
 	MOVD v+24(FP), R1
 	MOVD dims+32(FP), R3
 	MOVD from+40(FP), R5
+	MOVD ahead+56(FP), R11
 	LSL $2, R3, R4
 	MADD R5, R1, R4, R1
 
@@ -3814,6 +3950,39 @@ columns32:
 	ADD R9<<2, R6, R6
 	SUB R9, R7, R7
 	MOVD R1, R8
+	CBZ R11, position32
+
+position32Ahead:
+	ADD R11, R8, R10
+	PRFM 0(R10), PLDL2KEEP
+	PRFM 64(R10), PLDL2KEEP
+	FMOVS 0(R6), F16
+	FMOVS 128(R6), F17
+	ADD $4, R6
+	FLDPQ 0(R8), (F18, F19)
+	WORD $0x4f901240 // fmla v0.4s, v18.4s, v16.s[0]
+	WORD $0x4f911248 // fmla v8.4s, v18.4s, v17.s[0]
+	WORD $0x4f901261 // fmla v1.4s, v19.4s, v16.s[0]
+	WORD $0x4f911269 // fmla v9.4s, v19.4s, v17.s[0]
+	FLDPQ 32(R8), (F18, F19)
+	WORD $0x4f901242 // fmla v2.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124a // fmla v10.4s, v18.4s, v17.s[0]
+	WORD $0x4f901263 // fmla v3.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126b // fmla v11.4s, v19.4s, v17.s[0]
+	FLDPQ 64(R8), (F18, F19)
+	WORD $0x4f901244 // fmla v4.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124c // fmla v12.4s, v18.4s, v17.s[0]
+	WORD $0x4f901265 // fmla v5.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126d // fmla v13.4s, v19.4s, v17.s[0]
+	FLDPQ 96(R8), (F18, F19)
+	WORD $0x4f901246 // fmla v6.4s, v18.4s, v16.s[0]
+	WORD $0x4f91124e // fmla v14.4s, v18.4s, v17.s[0]
+	WORD $0x4f901267 // fmla v7.4s, v19.4s, v16.s[0]
+	WORD $0x4f91126f // fmla v15.4s, v19.4s, v17.s[0]
+	ADD R4, R8
+	SUBS $1, R7, R7
+	BNE position32Ahead
+	B position32Done
 
 position32:
 	FMOVS 0(R6), F16
@@ -3842,6 +4011,8 @@ position32:
 	ADD R4, R8
 	SUBS $1, R7, R7
 	BNE position32
+
+position32Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
@@ -3871,6 +4042,28 @@ columns16:
 	ADD R9<<2, R6, R6
 	SUB R9, R7, R7
 	MOVD R1, R8
+	CBZ R11, position16
+
+position16Ahead:
+	ADD R11, R8, R10
+	PRFM 0(R10), PLDL2KEEP
+	FMOVS 0(R6), F8
+	FMOVS 128(R6), F9
+	ADD $4, R6
+	FLDPQ 0(R8), (F10, F11)
+	WORD $0x4f881140 // fmla v0.4s, v10.4s, v8.s[0]
+	WORD $0x4f891144 // fmla v4.4s, v10.4s, v9.s[0]
+	WORD $0x4f881161 // fmla v1.4s, v11.4s, v8.s[0]
+	WORD $0x4f891165 // fmla v5.4s, v11.4s, v9.s[0]
+	FLDPQ 32(R8), (F10, F11)
+	WORD $0x4f881142 // fmla v2.4s, v10.4s, v8.s[0]
+	WORD $0x4f891146 // fmla v6.4s, v10.4s, v9.s[0]
+	WORD $0x4f881163 // fmla v3.4s, v11.4s, v8.s[0]
+	WORD $0x4f891167 // fmla v7.4s, v11.4s, v9.s[0]
+	ADD R4, R8
+	SUBS $1, R7, R7
+	BNE position16Ahead
+	B position16Done
 
 position16:
 	FMOVS 0(R6), F8
@@ -3889,6 +4082,8 @@ position16:
 	ADD R4, R8
 	SUBS $1, R7, R7
 	BNE position16
+
+position16Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	ADD $64, R0
@@ -3912,6 +4107,21 @@ columns4:
 	ADD R9<<2, R6, R6
 	SUB R9, R7, R7
 	MOVD R1, R8
+	CBZ R11, position4
+
+position4Ahead:
+	ADD R11, R8, R10
+	PRFM 0(R10), PLDL2KEEP
+	FMOVS 0(R6), F2
+	FMOVS 128(R6), F3
+	ADD $4, R6
+	FMOVQ 0(R8), F4
+	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
+	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
+	ADD R4, R8
+	SUBS $1, R7, R7
+	BNE position4Ahead
+	B position4Done
 
 position4:
 	FMOVS 0(R6), F2
@@ -3923,6 +4133,8 @@ position4:
 	ADD R4, R8
 	SUBS $1, R7, R7
 	BNE position4
+
+position4Done:
 	FMOVQ F0, 0(R0)
 	ADD $16, R0
 	FMOVQ F1, 0(R2)
@@ -3944,6 +4156,21 @@ columns1:
 	ADD R9<<2, R6, R6
 	SUB R9, R7, R7
 	MOVD R1, R8
+	CBZ R11, position1
+
+position1Ahead:
+	ADD R11, R8, R10
+	PRFM 0(R10), PLDL2KEEP
+	FMOVS 0(R6), F2
+	FMOVS 128(R6), F3
+	ADD $4, R6
+	FMOVS (R8), F4
+	WORD $0x4f821080 // fmla v0.4s, v4.4s, v2.s[0]
+	WORD $0x4f831081 // fmla v1.4s, v4.4s, v3.s[0]
+	ADD R4, R8
+	SUBS $1, R7, R7
+	BNE position1Ahead
+	B position1Done
 
 position1:
 	FMOVS 0(R6), F2
@@ -3955,6 +4182,8 @@ position1:
 	ADD R4, R8
 	SUBS $1, R7, R7
 	BNE position1
+
+position1Done:
 	FMOVS F0, (R0)
 	ADD $4, R0
 	FMOVS F1, (R2)
@@ -3966,8 +4195,8 @@ position1:
 past1:
 	RET
 
-// scores3NEON(dst, q *float32, dims int, k *float32)
-TEXT ·scores3NEON(SB), NOSPLIT, $0-32
+// scores3NEON(dst, q *float32, dims int, k *byte, ahead int)
+TEXT ·scores3NEON(SB), NOSPLIT, $0-40
 	MOVD dst+0(FP), R0
 	MOVD dims+16(FP), R1
 	MOVD k+24(FP), R2
@@ -3998,6 +4227,47 @@ TEXT ·scores3NEON(SB), NOSPLIT, $0-32
 	VEOR V21.B16, V21.B16, V21.B16
 	VEOR V22.B16, V22.B16, V22.B16
 	VEOR V23.B16, V23.B16, V23.B16
+	MOVD ahead+32(FP), R7
+	CBZ R7, dimension
+
+dimensionAhead:
+	ADD R7, R2, R6
+	PRFM 0(R6), PLDL2KEEP
+	PRFM 64(R6), PLDL2KEEP
+	FMOVS.P 4(R3), F24
+	FMOVS.P 4(R4), F25
+	FMOVS.P 4(R5), F26
+	FLDPQ.P 32(R2), (F27, F28)
+	WORD $0x4f981360 // fmla v0.4s, v27.4s, v24.s[0]
+	WORD $0x4f991368 // fmla v8.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1370 // fmla v16.4s, v27.4s, v26.s[0]
+	WORD $0x4f981381 // fmla v1.4s, v28.4s, v24.s[0]
+	WORD $0x4f991389 // fmla v9.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1391 // fmla v17.4s, v28.4s, v26.s[0]
+	FLDPQ.P 32(R2), (F27, F28)
+	WORD $0x4f981362 // fmla v2.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136a // fmla v10.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1372 // fmla v18.4s, v27.4s, v26.s[0]
+	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138b // fmla v11.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1393 // fmla v19.4s, v28.4s, v26.s[0]
+	FLDPQ.P 32(R2), (F27, F28)
+	WORD $0x4f981364 // fmla v4.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136c // fmla v12.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1374 // fmla v20.4s, v27.4s, v26.s[0]
+	WORD $0x4f981385 // fmla v5.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138d // fmla v13.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1395 // fmla v21.4s, v28.4s, v26.s[0]
+	FLDPQ.P 32(R2), (F27, F28)
+	WORD $0x4f981366 // fmla v6.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136e // fmla v14.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1376 // fmla v22.4s, v27.4s, v26.s[0]
+	WORD $0x4f981387 // fmla v7.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138f // fmla v15.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1397 // fmla v23.4s, v28.4s, v26.s[0]
+	SUBS $1, R1, R1
+	BNE dimensionAhead
+	B dimensionDone
 
 dimension:
 	FMOVS.P 4(R3), F24
@@ -4033,6 +4303,8 @@ dimension:
 	WORD $0x4f9a1397 // fmla v23.4s, v28.4s, v26.s[0]
 	SUBS $1, R1, R1
 	BNE dimension
+
+dimensionDone:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
@@ -4047,8 +4319,8 @@ dimension:
 	FSTPQ (F22, F23), 352(R0)
 	RET
 
-// values3NEON(dst *float32, stride int, p, v *float32, dims, from, to int)
-TEXT ·values3NEON(SB), NOSPLIT, $0-56
+// values3NEON(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
+TEXT ·values3NEON(SB), NOSPLIT, $0-64
 	MOVD dst+0(FP), R0
 	MOVD stride+8(FP), R1
 	ADD R1, R0, R2
@@ -4056,6 +4328,7 @@ TEXT ·values3NEON(SB), NOSPLIT, $0-56
 	MOVD v+24(FP), R1
 	MOVD dims+32(FP), R4
 	MOVD from+40(FP), R6
+	MOVD ahead+56(FP), R12
 	LSL $2, R4, R5
 	MADD R6, R1, R5, R1
 
@@ -4080,6 +4353,48 @@ columns32:
 	ADD R10<<2, R7, R7
 	SUB R10, R8, R8
 	MOVD R1, R9
+	CBZ R12, position32
+
+position32Ahead:
+	ADD R12, R9, R11
+	PRFM 0(R11), PLDL2KEEP
+	PRFM 64(R11), PLDL2KEEP
+	FMOVS 0(R7), F24
+	FMOVS 128(R7), F25
+	FMOVS 256(R7), F26
+	ADD $4, R7
+	FLDPQ 0(R9), (F27, F28)
+	WORD $0x4f981360 // fmla v0.4s, v27.4s, v24.s[0]
+	WORD $0x4f991368 // fmla v8.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1370 // fmla v16.4s, v27.4s, v26.s[0]
+	WORD $0x4f981381 // fmla v1.4s, v28.4s, v24.s[0]
+	WORD $0x4f991389 // fmla v9.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1391 // fmla v17.4s, v28.4s, v26.s[0]
+	FLDPQ 32(R9), (F27, F28)
+	WORD $0x4f981362 // fmla v2.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136a // fmla v10.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1372 // fmla v18.4s, v27.4s, v26.s[0]
+	WORD $0x4f981383 // fmla v3.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138b // fmla v11.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1393 // fmla v19.4s, v28.4s, v26.s[0]
+	FLDPQ 64(R9), (F27, F28)
+	WORD $0x4f981364 // fmla v4.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136c // fmla v12.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1374 // fmla v20.4s, v27.4s, v26.s[0]
+	WORD $0x4f981385 // fmla v5.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138d // fmla v13.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1395 // fmla v21.4s, v28.4s, v26.s[0]
+	FLDPQ 96(R9), (F27, F28)
+	WORD $0x4f981366 // fmla v6.4s, v27.4s, v24.s[0]
+	WORD $0x4f99136e // fmla v14.4s, v27.4s, v25.s[0]
+	WORD $0x4f9a1376 // fmla v22.4s, v27.4s, v26.s[0]
+	WORD $0x4f981387 // fmla v7.4s, v28.4s, v24.s[0]
+	WORD $0x4f99138f // fmla v15.4s, v28.4s, v25.s[0]
+	WORD $0x4f9a1397 // fmla v23.4s, v28.4s, v26.s[0]
+	ADD R5, R9
+	SUBS $1, R8, R8
+	BNE position32Ahead
+	B position32Done
 
 position32:
 	FMOVS 0(R7), F24
@@ -4117,6 +4432,8 @@ position32:
 	ADD R5, R9
 	SUBS $1, R8, R8
 	BNE position32
+
+position32Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	FSTPQ (F4, F5), 64(R0)
@@ -4153,6 +4470,33 @@ columns16:
 	ADD R10<<2, R7, R7
 	SUB R10, R8, R8
 	MOVD R1, R9
+	CBZ R12, position16
+
+position16Ahead:
+	ADD R12, R9, R11
+	PRFM 0(R11), PLDL2KEEP
+	FMOVS 0(R7), F12
+	FMOVS 128(R7), F13
+	FMOVS 256(R7), F14
+	ADD $4, R7
+	FLDPQ 0(R9), (F15, F16)
+	WORD $0x4f8c11e0 // fmla v0.4s, v15.4s, v12.s[0]
+	WORD $0x4f8d11e4 // fmla v4.4s, v15.4s, v13.s[0]
+	WORD $0x4f8e11e8 // fmla v8.4s, v15.4s, v14.s[0]
+	WORD $0x4f8c1201 // fmla v1.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d1205 // fmla v5.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e1209 // fmla v9.4s, v16.4s, v14.s[0]
+	FLDPQ 32(R9), (F15, F16)
+	WORD $0x4f8c11e2 // fmla v2.4s, v15.4s, v12.s[0]
+	WORD $0x4f8d11e6 // fmla v6.4s, v15.4s, v13.s[0]
+	WORD $0x4f8e11ea // fmla v10.4s, v15.4s, v14.s[0]
+	WORD $0x4f8c1203 // fmla v3.4s, v16.4s, v12.s[0]
+	WORD $0x4f8d1207 // fmla v7.4s, v16.4s, v13.s[0]
+	WORD $0x4f8e120b // fmla v11.4s, v16.4s, v14.s[0]
+	ADD R5, R9
+	SUBS $1, R8, R8
+	BNE position16Ahead
+	B position16Done
 
 position16:
 	FMOVS 0(R7), F12
@@ -4176,6 +4520,8 @@ position16:
 	ADD R5, R9
 	SUBS $1, R8, R8
 	BNE position16
+
+position16Done:
 	FSTPQ (F0, F1), 0(R0)
 	FSTPQ (F2, F3), 32(R0)
 	ADD $64, R0
@@ -4203,6 +4549,23 @@ columns4:
 	ADD R10<<2, R7, R7
 	SUB R10, R8, R8
 	MOVD R1, R9
+	CBZ R12, position4
+
+position4Ahead:
+	ADD R12, R9, R11
+	PRFM 0(R11), PLDL2KEEP
+	FMOVS 0(R7), F3
+	FMOVS 128(R7), F4
+	FMOVS 256(R7), F5
+	ADD $4, R7
+	FMOVQ 0(R9), F6
+	WORD $0x4f8310c0 // fmla v0.4s, v6.4s, v3.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	WORD $0x4f8510c2 // fmla v2.4s, v6.4s, v5.s[0]
+	ADD R5, R9
+	SUBS $1, R8, R8
+	BNE position4Ahead
+	B position4Done
 
 position4:
 	FMOVS 0(R7), F3
@@ -4216,6 +4579,8 @@ position4:
 	ADD R5, R9
 	SUBS $1, R8, R8
 	BNE position4
+
+position4Done:
 	FMOVQ F0, 0(R0)
 	ADD $16, R0
 	FMOVQ F1, 0(R2)
@@ -4240,6 +4605,23 @@ columns1:
 	ADD R10<<2, R7, R7
 	SUB R10, R8, R8
 	MOVD R1, R9
+	CBZ R12, position1
+
+position1Ahead:
+	ADD R12, R9, R11
+	PRFM 0(R11), PLDL2KEEP
+	FMOVS 0(R7), F3
+	FMOVS 128(R7), F4
+	FMOVS 256(R7), F5
+	ADD $4, R7
+	FMOVS (R9), F6
+	WORD $0x4f8310c0 // fmla v0.4s, v6.4s, v3.s[0]
+	WORD $0x4f8410c1 // fmla v1.4s, v6.4s, v4.s[0]
+	WORD $0x4f8510c2 // fmla v2.4s, v6.4s, v5.s[0]
+	ADD R5, R9
+	SUBS $1, R8, R8
+	BNE position1Ahead
+	B position1Done
 
 position1:
 	FMOVS 0(R7), F3
@@ -4253,6 +4635,8 @@ position1:
 	ADD R5, R9
 	SUBS $1, R8, R8
 	BNE position1
+
+position1Done:
 	FMOVS F0, (R0)
 	ADD $4, R0
 	FMOVS F1, (R2)

@@ -166,15 +166,20 @@ func TestAllocations(t *testing.T) {
 	p := NewPool(1)
 	defer p.Close()
 	rng := rand.New(rand.NewPCG(5, 5))
-	c := newAttended(rng, Attention{Heads: 9, Scale: 0.125, Causal: true}, 3, 64, [][2]int{{40, 1}, {70, 2}})
-	dst := NewMatrix(c.q.Rows, c.q.Cols)
+	var attendeds []attended
+	for _, f := range KVFormats() {
+		attendeds = append(attendeds, newAttendedIn(f, rng, Attention{Heads: 9, Scale: 0.125, Causal: true}, 3, 64, [][2]int{{40, 1}, {70, 2}}))
+	}
+	dst := NewMatrix(attendeds[0].q.Rows, attendeds[0].q.Cols)
 	x, _ := guarded(rng, 3, 576, 0)
 	y, _ := guarded(rng, 3, 576, 0)
 	rope := NewRope(64, 100, make([]float64, 32), 1)
 	positions := []int32{1, 2, 3}
 	each(t, func(t *testing.T) {
 		n := testing.AllocsPerRun(10, func() {
-			p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
+			for _, c := range attendeds {
+				p.Attend(dst, c.q, c.kv, c.spans, c.a, Matrix{})
+			}
 			p.RMSNorm(y, x, x.Row(0), 0, 1e-6)
 			p.LayerNorm(y, x, x.Row(0), x.Row(1), 1e-6)
 			p.Rope(y, rope, positions)

@@ -104,8 +104,6 @@ func tilePack(weight Weight, packed []float32, x Matrix, g int) {
 	}
 }
 
-func bytePtr(p *float32) *byte { return (*byte)(unsafe.Pointer(p)) }
-
 func floatPtr(p *byte) *float32 { return (*float32)(unsafe.Pointer(p)) }
 
 // tileMul is MatMul with x packed for the whole weight, of which this is a

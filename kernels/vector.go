@@ -1,5 +1,7 @@
 package kernels
 
+import "unsafe"
+
 // vectors are the element-wise kernels and reductions of an instruction set.
 // Each takes as many values as the caller says, the last few under a mask, so
 // an element's result does not depend on where it lies.
@@ -24,8 +26,8 @@ type vectors struct {
 	expShift             func(dst, x *float32, less float32, n int) float32
 
 	quotient func(dst, x *float32, a float32, n int)
-	scores   []scoresKernel // by number of queries, as values
-	values   []valuesKernel
+	scores   [len(layouts)][]scoresKernel // by format of keys and number of queries, as values
+	values   [len(layouts)][]valuesKernel
 	product  func(c *float32, cStride, m, n int, a *float32, aRow, aStep int, b *float32, bStride, k int)
 	weights  func(p, out *float32, stride, dims int, state *float32, scale float32, from, to, queries int)
 
@@ -38,7 +40,11 @@ type vectors struct {
 	weightsGrad func(p, dp, lse, delta *float32, scale float32, from, to, queries int)
 }
 
+// The kernels of a block of keys and of values also fetch what lies so many bytes ahead
+// of it: the block that is next.
 type (
-	scoresKernel = func(dst, q *float32, dims int, k *float32)
-	valuesKernel = func(dst *float32, stride int, p, v *float32, dims, from, to int)
+	scoresKernel = func(dst, q *float32, dims int, k *byte, ahead int)
+	valuesKernel = func(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)
 )
+
+func bytePtr(p *float32) *byte { return (*byte)(unsafe.Pointer(p)) }

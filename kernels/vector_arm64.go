@@ -38,8 +38,8 @@ var vectorNEON = vectors{
 	dot: dotRowNEON, dot3: dot3NEON, sum: sumNEON, spread: spreadNEON, maximum: maximumNEON, finite: finiteNEON,
 	expSum: expSumNEON, expShift: expShiftNEON,
 
-	scores:  []scoresKernel{1: scores1NEON, scores2NEON, scores3NEON},
-	values:  []valuesKernel{1: values1NEON, values2NEON, values3NEON},
+	scores:  [len(layouts)][]scoresKernel{F32: {1: scores1NEON, scores2NEON, scores3NEON}},
+	values:  [len(layouts)][]valuesKernel{F32: {1: values1NEON, values2NEON, values3NEON}},
 	weights: weightsNEON, weightsGrad: weightsGradNEON, scaledKeys: scaledKeysNEON,
 
 	product: neonProduct,

@@ -27,18 +27,44 @@ func attention(s isa) {
 		scores(s, t)
 		values(s, t)
 	}
+	for _, f := range cachedFormats {
+		for t := 1; t <= f.most(s); t++ {
+			cachedScores(s, f, t)
+			cachedValues(s, f, t)
+		}
+	}
 	weights(s)
 	weightsGrad(s)
 	scaledKeys(s)
 }
 
+// fetching generates a loop twice. Unless ahead is 0, the first runs, which asks for the
+// lines that lie so many bytes ahead of what it reads: many queries read keys and values
+// that are in the cache already.
+func fetching(ahead reg.Register, name string, loop func(name string, fetch func(p reg.Register, n int))) {
+	TESTQ(ahead, ahead)
+	JEQ(LabelRef(name))
+	loop(name+"Ahead", func(p reg.Register, n int) { linesAhead(p, ahead, n) })
+	JMP(LabelRef(name + "Done"))
+	loop(name, func(reg.Register, int) {})
+	Label(name + "Done")
+}
+
+// linesAhead asks for n bytes that lie so many ahead of p. They go to the second-level
+// cache: the first has fewer requests under way at once.
+func linesAhead(p, ahead reg.Register, n int) {
+	for line := 0; line < n; line += 64 {
+		PREFETCHT1(Mem{Base: p, Index: ahead, Scale: 1, Disp: line})
+	}
+}
+
 func scores(s isa, queries int) {
-	TEXT(fmt.Sprintf("scores%d%s", queries, s.suffix), NOSPLIT, "func(dst, q *float32, dims int, k *float32)")
+	TEXT(fmt.Sprintf("scores%d%s", queries, s.suffix), NOSPLIT, "func(dst, q *float32, dims int, k *byte, ahead int)")
 	Doc(fmt.Sprintf("for t := range %d { for j := range 32 { for i := range dims {", queries),
 		"\tdst[t][j] += q[t][i] * k[i][j] // fused, from 0",
-		"} } }, with dst [][32] and q [][dims].")
+		"} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.")
 	Pragma("noescape")
-	dst, q, k, n, stride := pointer("dst"), pointer("q"), pointer("k"), pointer("dims"), GP64()
+	dst, q, k, n, ahead, stride := pointer("dst"), pointer("q"), pointer("k"), pointer("dims"), pointer("ahead"), GP64()
 	MOVQ(n, stride)
 	SHLQ(Imm(2), stride)
 	rows := strided(q, stride, queries)
@@ -49,24 +75,27 @@ func scores(s isa, queries int) {
 			acc[t][i] = s.zero()
 		}
 	}
-	loopStart("dimension")
-	x := make([]vec, queries)
-	for t := range x {
-		x[t] = s.newRegister()
-		VBROADCASTSS(rows.at(t), x[t])
-	}
-	for i := range acc[0] {
-		keys := s.load(Mem{Base: k, Disp: i * s.bytes()})
-		for t := range acc {
-			VFMADD231PS(keys, x[t], acc[t][i])
+	fetching(ahead, "dimension", func(name string, fetch func(reg.Register, int)) {
+		loopStart(name)
+		fetch(k, 4*blockLen)
+		x := make([]vec, queries)
+		for t := range x {
+			x[t] = s.newRegister()
+			VBROADCASTSS(rows.at(t), x[t])
 		}
-	}
-	ADDQ(U32(4*blockLen), k)
-	for _, p := range rows.bases {
-		ADDQ(Imm(4), p)
-	}
-	DECQ(n)
-	JNE(LabelRef("dimension"))
+		for i := range acc[0] {
+			keys := s.load(Mem{Base: k, Disp: i * s.bytes()})
+			for t := range acc {
+				VFMADD231PS(keys, x[t], acc[t][i])
+			}
+		}
+		ADDQ(U32(4*blockLen), k)
+		for _, p := range rows.bases {
+			ADDQ(Imm(4), p)
+		}
+		DECQ(n)
+		JNE(LabelRef(name))
+	})
 	for t := range acc {
 		for i := range acc[t] {
 			VMOVUPS(acc[t][i], Mem{Base: dst, Disp: 4*blockLen*t + i*s.bytes()})
@@ -76,12 +105,13 @@ func scores(s isa, queries int) {
 }
 
 func values(s isa, queries int) {
-	TEXT(fmt.Sprintf("values%d%s", queries, s.suffix), NOSPLIT, "func(dst *float32, stride int, p, v *float32, dims, from, to int)")
+	TEXT(fmt.Sprintf("values%d%s", queries, s.suffix), NOSPLIT, "func(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)")
 	Doc(fmt.Sprintf("for t := range %d { for i := range dims { for j := from; j < to; j++ {", queries),
 		"\tdst[t][i] += p[t][j] * v[j][i] // fused",
-		"} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].")
+		"} } }, with dst's rows stride bytes apart and padded to whole registers, p [][32] and v [][dims].",
+		"What lies ahead bytes after v is fetched.")
 	Pragma("noescape")
-	dst, stride := pointer("dst"), pointer("stride")
+	dst, stride, ahead := pointer("dst"), pointer("stride"), pointer("ahead")
 	v, left, row := pointer("v"), pointer("dims"), GP64()
 	MOVQ(left, row)
 	SHLQ(Imm(2), row)
@@ -116,22 +146,25 @@ func values(s isa, queries int) {
 		LEAQ(Mem{Base: p, Index: from, Scale: 4}, p)
 		SUBQ(from, n)
 		MOVQ(v, at)
-		loopStart(label("position"))
-		x := make([]vec, queries)
-		for t := range x {
-			x[t] = s.newRegister()
-			VBROADCASTSS(Mem{Base: p, Disp: 4 * blockLen * t}, x[t])
-		}
-		for i := range width {
-			value := load(Mem{Base: at, Disp: i * s.bytes()})
-			for t := range acc {
-				VFMADD231PS(value, x[t], acc[t][i])
+		fetching(ahead, label("position"), func(name string, fetch func(reg.Register, int)) {
+			loopStart(name)
+			fetch(at, width*s.bytes())
+			x := make([]vec, queries)
+			for t := range x {
+				x[t] = s.newRegister()
+				VBROADCASTSS(Mem{Base: p, Disp: 4 * blockLen * t}, x[t])
 			}
-		}
-		ADDQ(row, at)
-		ADDQ(Imm(4), p)
-		DECQ(n)
-		JNE(LabelRef(label("position")))
+			for i := range width {
+				value := load(Mem{Base: at, Disp: i * s.bytes()})
+				for t := range acc {
+					VFMADD231PS(value, x[t], acc[t][i])
+				}
+			}
+			ADDQ(row, at)
+			ADDQ(Imm(4), p)
+			DECQ(n)
+			JNE(LabelRef(name))
+		})
 		for t := range acc {
 			for i := range acc[t] {
 				VMOVUPS(acc[t][i], out.at(t).Offset(i*s.bytes()))

@@ -24,11 +24,29 @@ func attention(f *file) {
 	scaledKeys(f)
 }
 
+// fetching generates a loop twice. Unless ahead is 0, the first runs, which asks for the
+// lines that lie so many bytes ahead of what it reads: many queries read keys and values
+// that are in the cache already.
+func (f *file) fetching(ahead, next gp, name string, loop func(name string, fetch func(at gp, n int))) {
+	vectors := f.vectors
+	f.i("CBZ %s, %s", ahead, name)
+	loop(name+"Ahead", func(at gp, n int) {
+		f.i("ADD %s, %s, %s", ahead, at, next)
+		for line := 0; line < n; line += 64 {
+			f.i("PRFM %d(%s), PLDL2KEEP", line, next)
+		}
+	})
+	f.i("B %s", name+"Done")
+	f.vectors = vectors
+	loop(name, func(gp, int) {})
+	f.label(name + "Done")
+}
+
 func scores(f *file, queries int) {
-	f.function(fmt.Sprintf("scores%d", queries), "func(dst, q *float32, dims int, k *float32)", 0,
+	f.function(fmt.Sprintf("scores%d", queries), "func(dst, q *float32, dims int, k *byte, ahead int)", 0,
 		fmt.Sprintf("for t := range %d { for j := range 32 { for i := range dims {", queries),
 		"\tdst[t][j] += q[t][i] * k[i][j] // fused, from 0",
-		"} } }, with dst [][32] and q [][dims].")
+		"} } }, with dst and k [][32] and q [][dims]. What lies ahead bytes after k is fetched.")
 	dst, n, k := f.argument("dst"), f.argument("dims"), f.argument("k")
 	q := []gp{f.argument("q")}
 	for t := range queries - 1 {
@@ -37,22 +55,26 @@ func scores(f *file, queries int) {
 		q = append(q, p)
 	}
 	acc := f.zeros(queries, blockLen/lanes)
-	f.label("dimension")
-	x := f.vecs(queries)
-	for t := range x {
-		f.i("FMOVS.P 4(%s), %s", q[t], x[t].f())
-	}
-	keys := f.vecs(2)
-	for i := range len(acc[0]) / 2 {
-		f.i("FLDPQ.P 32(%s), (%s, %s)", k, keys[0].f(), keys[1].f())
-		for half := range 2 {
-			for t := range acc {
-				f.byElement("fmla", acc[t][2*i+half], keys[half], x[t], 0)
+	next, ahead := f.gp(), f.argument("ahead")
+	f.fetching(ahead, next, "dimension", func(name string, fetch func(gp, int)) {
+		f.label(name)
+		fetch(k, 4*blockLen)
+		x := f.vecs(queries)
+		for t := range x {
+			f.i("FMOVS.P 4(%s), %s", q[t], x[t].f())
+		}
+		keys := f.vecs(2)
+		for i := range len(acc[0]) / 2 {
+			f.i("FLDPQ.P 32(%s), (%s, %s)", k, keys[0].f(), keys[1].f())
+			for half := range 2 {
+				for t := range acc {
+					f.byElement("fmla", acc[t][2*i+half], keys[half], x[t], 0)
+				}
 			}
 		}
-	}
-	f.i("SUBS $1, %s, %s", n, n)
-	f.i("BNE dimension")
+		f.i("SUBS $1, %s, %s", n, n)
+		f.i("BNE %s", name)
+	})
 	for t := range acc {
 		for i := 0; i < len(acc[t]); i += 2 {
 			f.storePair(acc[t][i], acc[t][i+1], dst, 4*blockLen*t+16*i)
@@ -62,13 +84,15 @@ func scores(f *file, queries int) {
 }
 
 func values(f *file, queries int) {
-	f.function(fmt.Sprintf("values%d", queries), "func(dst *float32, stride int, p, v *float32, dims, from, to int)", 0,
+	f.function(fmt.Sprintf("values%d", queries), "func(dst *float32, stride int, p *float32, v *byte, dims, from, to, ahead int)", 0,
 		fmt.Sprintf("for t := range %d { for i := range dims { for j := from; j < to; j++ {", queries),
 		"\tdst[t][i] += p[t][j] * v[j][i] // fused",
-		"} } }, with dst's rows stride bytes apart, p [][32] and v [][dims].")
+		"} } }, with dst's rows stride bytes apart, p [][32] and v [][dims].",
+		"What lies ahead bytes after v is fetched.")
 	out := f.strided("dst", "stride", queries)
 	v, left, row, start := f.argument("v"), f.argument("dims"), f.gp(), f.argument("from")
 	p, n, at, from := f.gp(), f.gp(), f.gp(), f.gp()
+	next, ahead := f.gp(), f.argument("ahead")
 	f.i("LSL $2, %s, %s", left, row)
 	f.i("MADD %s, %s, %s, %s", start, v, row, v)
 	for _, columns := range []int{32, 16, 4, 1} {
@@ -88,28 +112,31 @@ func values(f *file, queries int) {
 		f.i("ADD %s<<2, %s, %s", from, p, p)
 		f.i("SUB %s, %s, %s", from, n, n)
 		f.i("MOVD %s, %s", v, at)
-		f.label(label("position"))
-		x := f.vecs(queries)
-		for t := range x {
-			f.i("FMOVS %d(%s), %s", 4*blockLen*t, p, x[t].f())
-		}
-		f.add(p, 4)
-		value := f.vecs(min(2, len(acc[0])))
-		for i := 0; i < len(acc[0]); i += len(value) {
-			if columns > lanes {
-				f.loadPair(value[0], value[1], at, 16*i)
-			} else {
-				f.loadColumns(value, at, columns)
+		f.fetching(ahead, next, label("position"), func(name string, fetch func(gp, int)) {
+			f.label(name)
+			fetch(at, 4*columns)
+			x := f.vecs(queries)
+			for t := range x {
+				f.i("FMOVS %d(%s), %s", 4*blockLen*t, p, x[t].f())
 			}
-			for j := range value {
-				for t := range acc {
-					f.byElement("fmla", acc[t][i+j], value[j], x[t], 0)
+			f.add(p, 4)
+			value := f.vecs(min(2, len(acc[0])))
+			for i := 0; i < len(acc[0]); i += len(value) {
+				if columns > lanes {
+					f.loadPair(value[0], value[1], at, 16*i)
+				} else {
+					f.loadColumns(value, at, columns)
+				}
+				for j := range value {
+					for t := range acc {
+						f.byElement("fmla", acc[t][i+j], value[j], x[t], 0)
+					}
 				}
 			}
-		}
-		f.i("ADD %s, %s", row, at)
-		f.i("SUBS $1, %s, %s", n, n)
-		f.i("BNE %s", label("position"))
+			f.i("ADD %s, %s", row, at)
+			f.i("SUBS $1, %s, %s", n, n)
+			f.i("BNE %s", name)
+		})
 		for t := range acc {
 			f.storeColumns(acc[t], out[t], columns)
 			f.add(out[t], 4*columns)

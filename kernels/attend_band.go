@@ -95,7 +95,7 @@ func (b *attendBand) inRegisters(queries int) bool {
 // open puts block n of the span at hand, the first of those still to come.
 func (b *attendBand) open(n int, blocks []int32, wide []float32) {
 	kv, kvHead := &b.kv, b.head/b.group
-	b.n = n
+	b.n, b.ahead = n, 0
 	if b.format != kv.Format {
 		keys, values := kv.block(blocks[0], kvHead, wide)
 		b.keys, b.values = bytePtr(&keys[0]), bytePtr(&values[0])

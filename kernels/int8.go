@@ -23,6 +23,7 @@ import (
 // int8Kernels compute such products with an instruction set.
 type int8Kernels struct {
 	outs     int  // lie side by side, a lane each
+	rows     int  // share weights in registers
 	many     int  // rows for which weights are unpacked
 	tileRows int  // rows that share weights that are unpacked
 	band     int  // bytes of unpacked weights that stay in the cache for the next rows
@@ -53,7 +54,7 @@ type (
 )
 
 const (
-	int8Rows  = 4        // rows that share weights in registers
+	int8Rows  = 8        // most rows that share weights in registers
 	int8Band  = 16 << 10 // bytes of weights that stay in the first-level cache for the next rows
 	int8Block = 32       // columns
 
@@ -140,7 +141,7 @@ func tileOfRounded(rows int, wide bool) (tile, step int) {
 	rows = max(rows, 1)
 	most := k.tileRows
 	if rows < k.many {
-		most, wide = int8Rows, false
+		most, wide = k.rows, false
 	}
 	if rows >= k.many && k.apart != nil {
 		return most, apartBytes
@@ -245,13 +246,13 @@ func (w *Worker) mulInt8(dst Matrix, x rounded, weight Weight, from, to int) {
 		from = w.mulUnpacked(dst, x, weight, from, whole)
 	}
 	band := max(1, int8Band/size) * outs
-	if x.rows <= int8Rows {
+	if x.rows <= k.rows {
 		band = max(whole-from, 1)
 	}
 	for o := from; o < whole; o += band {
 		groups := min(band, whole-o) / outs
 		for r := 0; r < x.rows; {
-			rows := min(int8Rows, x.tile-r%x.tile, x.rows-r)
+			rows := min(k.rows, x.tile-r%x.tile, x.rows-r)
 			tiles[rows-1](&dst.Data[r*dst.Stride+o], 4*dst.Stride, &x.at(r, 0)[0], x.step,
 				&weight.int8.groups[o/outs*size], blocks, groups)
 			r += rows

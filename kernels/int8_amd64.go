@@ -2,7 +2,11 @@
 
 package kernels
 
-import "golang.org/x/sys/cpu"
+import (
+	"math"
+
+	"golang.org/x/sys/cpu"
+)
 
 //go:generate go run -C _asm . -isa int8-avx2 -pkg kernels -out ../int8_avx2_amd64.s -stubs ../int8_avx2_amd64.go
 //go:generate go run -C _asm . -isa int8-vnni -pkg kernels -out ../int8_vnni_amd64.s -stubs ../int8_vnni_amd64.go
@@ -10,7 +14,7 @@ import "golang.org/x/sys/cpu"
 
 // int8AVX2 is for every processor with AVX2 and without AVX-512 VNNI.
 var int8AVX2 = int8Kernels{
-	outs: 8, many: 12, tileRows: 6, band: 16 << 10, panel: 256 << 10, wide: true,
+	outs: 8, rows: 4, many: 12, tileRows: 6, band: 16 << 10, panel: 256 << 10, wide: true,
 	round: int8RoundAVX2,
 	products: [len(layouts)][int8Rows]int8Product{
 		Q8_0: {int8Q8_0_1AVX2, int8Q8_0_2AVX2, int8Q8_0_3AVX2, int8Q8_0_4AVX2},
@@ -50,44 +54,23 @@ var (
 // int8VNNI is for processors with AVX-512 VNNI: sixteen outputs side by side, and sums
 // of four products by one instruction.
 var int8VNNI = int8Kernels{
-	outs: 16, many: 24, tileRows: 6, band: 24 << 10, panel: 512 << 10,
+	outs: 16, rows: 8, many: math.MaxInt,
 	round: int8RoundAVX2,
 	products: [len(layouts)][int8Rows]int8Product{
-		Q8_0: {int8Q8_0_1VNNI, int8Q8_0_2VNNI, int8Q8_0_3VNNI, int8Q8_0_4VNNI},
-		Q4_0: {int8Q4_0_1VNNI, int8Q4_0_2VNNI, int8Q4_0_3VNNI, int8Q4_0_4VNNI},
-		Q4_1: {int8Q4_1_1VNNI, int8Q4_1_2VNNI, int8Q4_1_3VNNI, int8Q4_1_4VNNI},
-		Q5_0: {int8Q5_0_1VNNI, int8Q5_0_2VNNI, int8Q5_0_3VNNI, int8Q5_0_4VNNI},
-		Q5_1: {int8Q5_1_1VNNI, int8Q5_1_2VNNI, int8Q5_1_3VNNI, int8Q5_1_4VNNI},
-		Q4_K: {int8Q4_K_1VNNI, int8Q4_K_2VNNI, int8Q4_K_3VNNI, int8Q4_K_4VNNI},
-		Q5_K: {int8Q5_K_1VNNI, int8Q5_K_2VNNI, int8Q5_K_3VNNI, int8Q5_K_4VNNI},
-		Q6_K: {int8Q6_K_1VNNI, int8Q6_K_2VNNI, int8Q6_K_3VNNI, int8Q6_K_4VNNI},
-	},
-	unpack: [len(layouts)]func(dst, w *byte, blocks int){
-		Q8_0: int8UnpackQ8_0VNNI,
-		Q4_0: int8UnpackQ4_0VNNI,
-		Q4_1: int8UnpackQ4_1VNNI,
-		Q5_0: int8UnpackQ5_0VNNI,
-		Q5_1: int8UnpackQ5_1VNNI,
-		Q4_K: int8UnpackQ4_KVNNI,
-		Q5_K: int8UnpackQ5_KVNNI,
-		Q6_K: int8UnpackQ6_KVNNI,
-	},
-	tiles: [len(layouts)]*int8Tiles{
-		Q8_0: &vnniEight, Q4_0: &vnniEight, Q4_1: &vnniFour, Q5_0: &vnniEight, Q5_1: &vnniFiveMin,
-		Q4_K: &vnniFour, Q5_K: &vnniFiveMin, Q6_K: &vnniSix,
+		Q8_0: {int8Q8_0_1VNNI, int8Q8_0_2VNNI, int8Q8_0_3VNNI, int8Q8_0_4VNNI, int8Q8_0_5VNNI, int8Q8_0_6VNNI, int8Q8_0_7VNNI, int8Q8_0_8VNNI},
+		Q4_0: {int8Q4_0_1VNNI, int8Q4_0_2VNNI, int8Q4_0_3VNNI, int8Q4_0_4VNNI, int8Q4_0_5VNNI, int8Q4_0_6VNNI, int8Q4_0_7VNNI, int8Q4_0_8VNNI},
+		Q4_1: {int8Q4_1_1VNNI, int8Q4_1_2VNNI, int8Q4_1_3VNNI, int8Q4_1_4VNNI, int8Q4_1_5VNNI, int8Q4_1_6VNNI, int8Q4_1_7VNNI, int8Q4_1_8VNNI},
+		Q5_0: {int8Q5_0_1VNNI, int8Q5_0_2VNNI, int8Q5_0_3VNNI, int8Q5_0_4VNNI, int8Q5_0_5VNNI, int8Q5_0_6VNNI, int8Q5_0_7VNNI, int8Q5_0_8VNNI},
+		Q5_1: {int8Q5_1_1VNNI, int8Q5_1_2VNNI, int8Q5_1_3VNNI, int8Q5_1_4VNNI, int8Q5_1_5VNNI, int8Q5_1_6VNNI, int8Q5_1_7VNNI, int8Q5_1_8VNNI},
+		Q4_K: {int8Q4_K_1VNNI, int8Q4_K_2VNNI, int8Q4_K_3VNNI, int8Q4_K_4VNNI, int8Q4_K_5VNNI, int8Q4_K_6VNNI, int8Q4_K_7VNNI, int8Q4_K_8VNNI},
+		Q5_K: {int8Q5_K_1VNNI, int8Q5_K_2VNNI, int8Q5_K_3VNNI, int8Q5_K_4VNNI, int8Q5_K_5VNNI, int8Q5_K_6VNNI, int8Q5_K_7VNNI, int8Q5_K_8VNNI},
+		Q6_K: {int8Q6_K_1VNNI, int8Q6_K_2VNNI, int8Q6_K_3VNNI, int8Q6_K_4VNNI, int8Q6_K_5VNNI, int8Q6_K_6VNNI, int8Q6_K_7VNNI, int8Q6_K_8VNNI},
 	},
 }
 
-var (
-	vnniFour    = int8Tiles{bytes: 1280, mul: []int8Tile{int8TileFour_1VNNI, int8TileFour_2VNNI, int8TileFour_3VNNI, int8TileFour_4VNNI, int8TileFour_5VNNI, int8TileFour_6VNNI}}
-	vnniFiveMin = int8Tiles{bytes: 1280, mul: []int8Tile{int8TileFiveMin_1VNNI, int8TileFiveMin_2VNNI, int8TileFiveMin_3VNNI, int8TileFiveMin_4VNNI, int8TileFiveMin_5VNNI, int8TileFiveMin_6VNNI}}
-	vnniSix     = int8Tiles{bytes: 1408, mul: []int8Tile{int8TileSix_1VNNI, int8TileSix_2VNNI, int8TileSix_3VNNI, int8TileSix_4VNNI, int8TileSix_5VNNI, int8TileSix_6VNNI}}
-	vnniEight   = int8Tiles{bytes: 1152, mul: []int8Tile{int8TileEight_1VNNI, int8TileEight_2VNNI, int8TileEight_3VNNI, int8TileEight_4VNNI, int8TileEight_5VNNI, int8TileEight_6VNNI}}
-)
-
 // int8AMX is int8VNNI with tiles of sixteen rows.
 var int8AMX = int8Kernels{
-	outs: 16, many: 28, tileRows: 16, band: 48 << 10, panel: 512 << 10,
+	outs: 16, rows: 8, many: 32, tileRows: 16, band: 48 << 10, panel: 512 << 10,
 	round:    int8RoundAVX2,
 	apart:    int8RoundAMX,
 	products: int8VNNI.products,

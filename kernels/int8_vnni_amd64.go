@@ -28,6 +28,30 @@ func int8Q8_0_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q8_0_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q8_0_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q8_0_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q8_0_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q8_0_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
@@ -51,6 +75,30 @@ func int8Q4_0_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q4_0_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_0_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_0_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_0_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_0_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
@@ -76,6 +124,30 @@ func int8Q4_1_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q4_1_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_1_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_1_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_1_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q4_1_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
 //
@@ -99,6 +171,30 @@ func int8Q5_0_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q5_0_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_0_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_0_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_0_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_0_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order over blocks of 32.
@@ -124,6 +220,30 @@ func int8Q5_1_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q5_1_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_1_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_1_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_1_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order over blocks of 32.
+//
+//go:noescape
+func int8Q5_1_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
@@ -147,6 +267,30 @@ func int8Q4_K_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q4_K_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q4_K_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q4_K_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q4_K_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q4_K_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
@@ -172,6 +316,30 @@ func int8Q5_K_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q5_K_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q5_K_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q5_K_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q5_K_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
+//
+//go:noescape
+func int8Q5_K_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
+
 // 1 rows of rounded activations times groups of 16 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
@@ -196,186 +364,26 @@ func int8Q6_K_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q6_K_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// dst = blocks of a group of 16 outputs, interleaved from Q8_0, as one of two for int8TileEight.
+// 5 rows of rounded activations times groups of 16 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
-func int8UnpackQ8_0VNNI(dst *byte, w *byte, blocks int)
+func int8Q6_K_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// dst = blocks of a group of 16 outputs, interleaved from Q4_0, as one of two for int8TileEight.
+// 6 rows of rounded activations times groups of 16 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
-func int8UnpackQ4_0VNNI(dst *byte, w *byte, blocks int)
+func int8Q6_K_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// dst = blocks of a group of 16 outputs, interleaved from Q4_1, as one of two for int8TileFour.
+// 7 rows of rounded activations times groups of 16 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
-func int8UnpackQ4_1VNNI(dst *byte, w *byte, blocks int)
+func int8Q6_K_7VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)
 
-// dst = blocks of a group of 16 outputs, interleaved from Q5_0, as one of two for int8TileEight.
+// 8 rows of rounded activations times groups of 16 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order over blocks of 256.
 //
 //go:noescape
-func int8UnpackQ5_0VNNI(dst *byte, w *byte, blocks int)
-
-// dst = blocks of a group of 16 outputs, interleaved from Q5_1, as one of two for int8TileFiveMin.
-//
-//go:noescape
-func int8UnpackQ5_1VNNI(dst *byte, w *byte, blocks int)
-
-// dst = blocks of a group of 16 outputs, interleaved from Q4_K, as one of two for int8TileFour.
-//
-//go:noescape
-func int8UnpackQ4_KVNNI(dst *byte, w *byte, blocks int)
-
-// dst = blocks of a group of 16 outputs, interleaved from Q5_K, as one of two for int8TileFiveMin.
-//
-//go:noescape
-func int8UnpackQ5_KVNNI(dst *byte, w *byte, blocks int)
-
-// dst = blocks of a group of 16 outputs, interleaved from Q6_K, as one of two for int8TileSix.
-//
-//go:noescape
-func int8UnpackQ6_KVNNI(dst *byte, w *byte, blocks int)
-
-// 1 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 2 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 3 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 4 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 5 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 6 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFour_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 1 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 2 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 3 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 4 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 5 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 6 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileFiveMin_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 1 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 2 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 3 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 4 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 5 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 6 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileSix_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 1 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_1VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 2 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_2VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 3 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_3VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 4 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_4VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 5 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_5VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
-
-// 6 rows of rounded activations times unpacked weights of 32 outputs, added by 32 columns
-// in order, to what is in dst if add is not 0.
-//
-//go:noescape
-func int8TileEight_6VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, add int)
+func int8Q6_K_8VNNI(dst *float32, dstStride int, x *byte, step int, w *byte, blocks int, groups int)

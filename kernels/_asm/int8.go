@@ -64,28 +64,39 @@ const (
 // row is that of a block of rounded activations.
 func row(x reg.Register, r int) Mem { return Mem{Base: x, Disp: r * roundedBytes} }
 
-// The most rows that share weights in registers, and those that are unpacked.
-const int8Rows, int8TileRows = 4, 6
+// int8TileRows are the most rows that share weights that are unpacked for AVX2.
+const int8TileRows = 6
+
+// int8Rows are the most that share weights in registers.
+func int8Rows(s isa) int {
+	if s.wide {
+		return 8
+	}
+	return 4
+}
 
 // int8Products generates the products with 8-bit instructions of AVX2 or, of twice as
 // wide vectors, with those of AVX-512 VNNI, which add four products to a sum of 32 bits.
+// What AVX2 gives many rows, unpacked weights, is no faster than eight rows with VNNI.
 func int8Products(s isa) {
-	for _, f := range interleavedFormats(s) {
-		for rows := 1; rows <= int8Rows; rows++ {
+	formats := interleavedFormats(s)
+	for _, f := range formats {
+		for rows := 1; rows <= int8Rows(s); rows++ {
 			int8Product(f, rows)
 		}
 	}
-	for _, f := range interleavedFormats(s) {
+	if s.wide {
+		return
+	}
+	for _, f := range formats {
 		int8Unpack(f)
 	}
 	for _, k := range unpackedKinds[s.suffix] {
 		for rows := 1; rows <= int8TileRows; rows++ {
-			int8Tile(s, k, rows)
+			int8Tile(k, rows)
 		}
 	}
-	if !s.wide {
-		roundRow(s.suffix)
-	}
+	roundRow(s.suffix)
 }
 
 // begin begins the loop over blocks and, in a k-quant, the one over the 32 columns
@@ -186,7 +197,7 @@ func (f interleaved) columns(x, w, head reg.Register, acc []vec, masks codeMasks
 // dots sets sums to those of 32 columns.
 func (f interleaved) dots(x, w reg.Register, sums []vec, masks codeMasks) {
 	pairs := make([]vec, len(sums))
-	codes := f.codesAt(w, masks)
+	codes := f.codesAt(w, masks, true)
 	for i := range 8 {
 		g, half := i, i/4
 		if f.bits < 6 { // what is loaded together is used together
@@ -233,7 +244,7 @@ func (f interleaved) dots(x, w reg.Register, sums []vec, masks codeMasks) {
 // dotsWide is dots with VPDPBUSD, to float32 where a scale for each 16 columns is in
 // them: below 2^24, so as exact as integers are.
 func (f interleaved) dotsWide(x, w reg.Register, sums []vec, masks codeMasks) {
-	codes := f.codesAt(w, masks)
+	codes := f.codesAt(w, masks, len(sums) > 4)
 	each := make([]vec, len(sums))
 	for i := range 8 {
 		g, half := i, i/4
@@ -339,7 +350,7 @@ func (f interleaved) masks(rows int) (m codeMasks) {
 	if f.high > 0 {
 		high := eachByte(uint32(16<<(f.bits-5) | 16))
 		m.high = high
-		if f.bits < 6 || rows < int8Rows || f.wide {
+		if f.bits < 6 || rows < 4 || f.wide {
 			m.high = f.load(high)
 		}
 	}
@@ -354,10 +365,10 @@ func (f interleaved) masks(rows int) (m codeMasks) {
 
 // codesAt returns what yields the codes of columns [4g, 4g+4), four of each output.
 // Codes of eight bits get an offset with AVX-512, which multiplies those without a sign.
-func (f interleaved) codesAt(w reg.Register, masks codeMasks) func(g int) vec {
+func (f interleaved) codesAt(w reg.Register, masks codeMasks, many bool) func(g int) vec {
 	loaded := map[int]vec{}
 	load := func(at int) vec {
-		if loaded[at] == nil || f.bits == 6 && at >= f.codes && !f.wide { // too far apart to be kept
+		if loaded[at] == nil || f.bits == 6 && at >= f.codes && many { // too far apart to be kept
 			loaded[at] = f.load(Mem{Base: w, Disp: at})
 		}
 		return loaded[at]

@@ -31,12 +31,6 @@ var unpackedKinds = map[string][]unpacked{
 		{name: "Six", of: []string{"Q6_K"}, halves: true, offset: 32},
 		{name: "Eight", of: []string{"Q8_0"}, words: true},
 	},
-	"VNNI": {
-		{name: "Four", of: []string{"Q4_1", "Q4_K"}, minima: true},
-		{name: "FiveMin", of: []string{"Q5_1", "Q5_K"}, minima: true, offset: 16},
-		{name: "Six", of: []string{"Q6_K"}, halves: true, offset: 32},
-		{name: "Eight", of: []string{"Q4_0", "Q5_0", "Q8_0"}, offset: 128},
-	},
 	"AMX": { // codes with their sign
 		{name: "Plain", of: []string{"Q4_0", "Q5_0", "Q8_0"}},
 		{name: "Min", of: []string{"Q4_1", "Q5_1", "Q4_K", "Q5_K"}, minima: true},
@@ -88,7 +82,7 @@ func int8Unpack(f interleaved) {
 	}
 	head, left := f.begin(w)
 	f.prefetch(w)
-	codesOf := f.codesAt(w, masks)
+	codesOf := f.codesAt(w, masks, true)
 	for g := range 8 {
 		v := codesOf(g)
 		if k.words {
@@ -128,8 +122,9 @@ func int8Unpack(f interleaved) {
 	end()
 }
 
-func int8Tile(s isa, k unpacked, rows int) {
+func int8Tile(k unpacked, rows int) {
 	const outs = 2 // groups
+	s := avx2
 	vector := s.bytes()
 	TEXT(fmt.Sprintf("int8Tile%s_%d%s", k.name, rows, s.suffix), 0,
 		"func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, add int)")
@@ -164,10 +159,6 @@ func int8Tile(s isa, k unpacked, rows int) {
 			VMOVAPS(zero, sumAt(r, o))
 		}
 	}
-	var factor Op
-	if s.wide && k.offset > 0 {
-		factor = startFactor(k.offset)
-	}
 	more := pointer("add")
 	TESTQ(more, more)
 	JEQ(LabelRef("blocks"))
@@ -185,11 +176,7 @@ func int8Tile(s isa, k unpacked, rows int) {
 		if i == 0 || k.halves && i == 4 {
 			for r := range rows {
 				for o := range outs {
-					if s.wide {
-						sums[r][o] = startWide(row(x, r), k.offset, half, factor)
-					} else {
-						sums[r][o] = takenOff(row(x, r), k.offset, half)
-					}
+					sums[r][o] = takenOff(row(x, r), k.offset, half)
 				}
 			}
 		}
@@ -205,10 +192,6 @@ func int8Tile(s isa, k unpacked, rows int) {
 			}
 			VPBROADCASTD(at, values)
 			for o := range outs {
-				if s.wide {
-					VPDPBUSD(values, code[o], sums[r][o])
-					continue
-				}
 				t := YMM()
 				if k.words {
 					VPMADDWD(values, code[o], t)
@@ -222,16 +205,10 @@ func int8Tile(s isa, k unpacked, rows int) {
 			for r := range rows {
 				for o := range outs {
 					v, factor, first := sums[r][o], of(factors+2*vector*half, o), Mem{Base: local, Disp: vector * (outs*(rows+r) + o)}
-					switch {
-					case s.wide && half == 0:
-						VMOVUPS(addHalf(nil, v, factor), first)
-					case s.wide:
-						sums[r][o] = addHalf(s.load(first), v, factor)
-					case half == 0:
-						VPMADDWD(factor, v, v)
+					VPMADDWD(factor, v, v)
+					if half == 0 {
 						VMOVDQA(v, first)
-					default:
-						VPMADDWD(factor, v, v)
+					} else {
 						VPADDD(first, v, v)
 					}
 				}
@@ -246,13 +223,11 @@ func int8Tile(s isa, k unpacked, rows int) {
 		}
 		for o := range outs {
 			v, both := sums[r][o], s.newRegister()
-			if !s.wide && !k.words && !k.halves {
+			if !k.words && !k.halves {
 				VPMADDWD(pairsOf(1), v, v)
 			}
 			VMULPS(of(0, o), scale, both)
-			if !s.wide || !k.halves {
-				VCVTDQ2PS(v, v)
-			}
+			VCVTDQ2PS(v, v)
 			VFMADD213PS(sumAt(r, o), both, v)
 			if k.minima {
 				VFMADD231PS(of(minima, o), total, v)

@@ -365,10 +365,11 @@ func (f interleaved) masks(rows int) (m codeMasks) {
 
 // codesAt returns what yields the codes of columns [4g, 4g+4), four of each output.
 // Codes of eight bits get an offset with AVX-512, which multiplies those without a sign.
-func (f interleaved) codesAt(w reg.Register, masks codeMasks, many bool) func(g int) vec {
+// Those of Q6_K are loaded again where there are too few registers to keep them.
+func (f interleaved) codesAt(w reg.Register, masks codeMasks, again bool) func(g int) vec {
 	loaded := map[int]vec{}
 	load := func(at int) vec {
-		if loaded[at] == nil || f.bits == 6 && at >= f.codes && many { // too far apart to be kept
+		if loaded[at] == nil || f.bits == 6 && at >= f.codes && again { // too far apart to be kept
 			loaded[at] = f.load(Mem{Base: w, Disp: at})
 		}
 		return loaded[at]

@@ -60,12 +60,14 @@ func amxPackIntQ5_0(dst *byte, src *byte, rowBytes int, d *float32, m *float32, 
 //go:noescape
 func amxPackIntQ5_1(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
 
-// dst = the codes of n blocks of 256 of rows of Q4_K, 512 bytes for 32; the caller sets d and m.
+// dst = the codes of n blocks of 256 of at most 16 rows of Q4_K, 512 bytes for 32, rows 32 apart; d and m =
+// the scales and minima, 64 bytes for 32, rows 4 apart.
 //
 //go:noescape
 func amxPackIntQ4_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
 
-// dst = the codes of n blocks of 256 of rows of Q5_K, 512 bytes for 32; the caller sets d and m.
+// dst = the codes of n blocks of 256 of at most 16 rows of Q5_K, 512 bytes for 32, rows 32 apart; d and m =
+// the scales and minima, 64 bytes for 32, rows 4 apart.
 //
 //go:noescape
 func amxPackIntQ5_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
@@ -159,3 +161,15 @@ func amx8IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sum
 //
 //go:noescape
 func amx16IntQ5_1(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxMulIntAffine for one row, packed by amxPackRowDigits: dst[16*outs].
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amxOneIntPacked(dst *float32, src *byte, d *float32, m *float32, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+
+// amxMulIntAffine for 8 rows of a group: dst[outs] tiles of 16 outputs × 16 rows.
+// outs*blocks is at least 6; scratch, aligned to 64, takes 12 KiB.
+//
+//go:noescape
+func amx8IntPacked(dst *float32, src *byte, d *float32, m *float32, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)

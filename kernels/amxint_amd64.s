@@ -2610,324 +2610,515 @@ loop:
 	RET
 
 // func amxPackIntQ4_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
-// Requires: AVX, AVX512F
-TEXT ·amxPackIntQ4_K(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ rows+40(FP), DX
-	MOVQ rowBytes+16(FP), BX
-	MOVQ d+24(FP), SI
-	MOVQ m+32(FP), DI
+// Requires: AVX, AVX2, AVX512F, F16C, MMX+
+TEXT ·amxPackIntQ4_K(SB), $1024-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    d+24(FP), DX
+	MOVQ    m+32(FP), BX
+	MOVQ    n+48(FP), SI
+	MOVQ    rowBytes+16(FP), DI
+	MOVQ    rowBytes+16(FP), R8
+	SHLQ    $0x04, R8
+	VMOVDQU i0f0f0f0f<>+0(SB), Y0
+	VMOVDQU i10101010<>+0(SB), Y1
+	VMOVUPS scaleOrMinimum<>+0(SB), Z1
+	VMOVUPS signOfMinima<>+0(SB), Z4
+	VPXORD  Z2, Z2, Z2
+	VMOVUPS Z2, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z2, 128(SP)
+	VMOVUPS Z2, 192(SP)
+	VMOVUPS Z2, 256(SP)
+	VMOVUPS Z2, 320(SP)
+	VMOVUPS Z2, 384(SP)
+	VMOVUPS Z2, 448(SP)
+	VMOVUPS Z2, 512(SP)
+	VMOVUPS Z2, 576(SP)
+	VMOVUPS Z2, 640(SP)
+	VMOVUPS Z2, 704(SP)
+	VMOVUPS Z2, 768(SP)
+	VMOVUPS Z2, 832(SP)
+	VMOVUPS Z2, 896(SP)
+	VMOVUPS Z2, 960(SP)
 
-row:
-	MOVQ AX, R8
+blocks:
 	MOVQ CX, R9
-	MOVQ SI, R10
-	MOVQ DI, R10
-	MOVQ n+48(FP), R10
+	MOVQ AX, R10
+	LEAQ (SP), R11
+	MOVQ rows+40(FP), R12
 
-loop:
-	VPMOVZXBD 16(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, (R8)
-	VPMOVZXBD 32(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 16(R8)
-	VPMOVZXBD 16(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 512(R8)
-	VPMOVZXBD 32(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 528(R8)
-	VPMOVZXBD 48(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1024(R8)
-	VPMOVZXBD 64(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1040(R8)
-	VPMOVZXBD 48(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1536(R8)
-	VPMOVZXBD 64(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1552(R8)
-	VPMOVZXBD 80(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2048(R8)
-	VPMOVZXBD 96(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2064(R8)
-	VPMOVZXBD 80(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2560(R8)
-	VPMOVZXBD 96(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2576(R8)
-	VPMOVZXBD 112(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3072(R8)
-	VPMOVZXBD 128(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3088(R8)
-	VPMOVZXBD 112(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3584(R8)
-	VPMOVZXBD 128(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3600(R8)
-	ADDQ      $0x00001000, R8
-	ADDQ      $0x00000090, R9
-	DECQ      R10
-	JNE       loop
-	ADDQ      $0x20, AX
-	ADDQ      BX, CX
-	ADDQ      $0x04, SI
-	ADDQ      $0x04, DI
-	DECQ      DX
-	JNE       row
+rows:
+	PREFETCHT0      (R9)(R8*1)
+	PREFETCHT0      64(R9)(R8*1)
+	PREFETCHT0      128(R9)(R8*1)
+	VMOVDQU         16(R9), Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, (R10)
+	VMOVDQU         16(R9), Y2
+	VPSRLW          $0x04, Y2, Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 512(R10)
+	VMOVDQU         48(R9), Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 1024(R10)
+	VMOVDQU         48(R9), Y2
+	VPSRLW          $0x04, Y2, Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 1536(R10)
+	VMOVDQU         80(R9), Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 2048(R10)
+	VMOVDQU         80(R9), Y2
+	VPSRLW          $0x04, Y2, Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 2560(R10)
+	VMOVDQU         112(R9), Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 3072(R10)
+	VMOVDQU         112(R9), Y2
+	VPSRLW          $0x04, Y2, Y2
+	VPAND           Y0, Y2, Y2
+	VMOVDQU         Y2, 3584(R10)
+	MOVL            4(R9), R13
+	ANDL            $0x3f3f3f3f, R13
+	VMOVD           R13, X2
+	MOVL            12(R9), R13
+	ANDL            $0x0f0f0f0f, R13
+	MOVL            4(R9), R14
+	SHRL            $0x06, R14
+	ANDL            $0x03030303, R14
+	SHLL            $0x04, R14
+	ORL             R14, R13
+	VPINSRD         $0x01, R13, X2, X2
+	MOVL            8(R9), R13
+	ANDL            $0x3f3f3f3f, R13
+	VPINSRD         $0x02, R13, X2, X2
+	MOVL            12(R9), R13
+	SHRL            $0x04, R13
+	ANDL            $0x0f0f0f0f, R13
+	MOVL            8(R9), R14
+	SHRL            $0x06, R14
+	ANDL            $0x03030303, R14
+	SHLL            $0x04, R14
+	ORL             R14, R13
+	VPINSRD         $0x03, R13, X2, X2
+	VPMOVZXBD       X2, Z2
+	VCVTDQ2PS       Z2, Z2
+	VMOVD           (R9), X3
+	VCVTPH2PS       X3, X3
+	VPERMPS         Z3, Z1, Z5
+	VPXORD          Z4, Z5, Z5
+	VMULPS          Z5, Z2, Z2
+	VMOVUPS         Z2, (R11)
+	ADDQ            DI, R9
+	ADDQ            $0x20, R10
+	ADDQ            $0x40, R11
+	DECQ            R12
+	JNE             rows
+	LEAQ            (SP), R11
+	VBROADCASTF32X4 (R11), Z2
+	VINSERTF32X4    $0x01, 256(R11), Z2, Z2
+	VINSERTF32X4    $0x02, 512(R11), Z2, Z2
+	VINSERTF32X4    $0x03, 768(R11), Z2, Z2
+	VBROADCASTF32X4 64(R11), Z5
+	VINSERTF32X4    $0x01, 320(R11), Z5, Z5
+	VINSERTF32X4    $0x02, 576(R11), Z5, Z5
+	VINSERTF32X4    $0x03, 832(R11), Z5, Z5
+	VBROADCASTF32X4 128(R11), Z6
+	VINSERTF32X4    $0x01, 384(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 640(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 896(R11), Z6, Z6
+	VBROADCASTF32X4 192(R11), Z7
+	VINSERTF32X4    $0x01, 448(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 704(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 960(R11), Z7, Z7
+	VUNPCKLPS       Z5, Z2, Z8
+	VUNPCKHPS       Z5, Z2, Z2
+	VUNPCKLPS       Z7, Z6, Z5
+	VUNPCKHPS       Z7, Z6, Z6
+	VUNPCKLPD       Z5, Z8, Z7
+	VUNPCKHPD       Z5, Z8, Z5
+	VUNPCKLPD       Z6, Z2, Z8
+	VUNPCKHPD       Z6, Z2, Z2
+	VMOVUPS         Z7, (DX)
+	VMOVUPS         Z5, 64(DX)
+	VMOVUPS         Z8, 128(DX)
+	VMOVUPS         Z2, 192(DX)
+	VBROADCASTF32X4 16(R11), Z2
+	VINSERTF32X4    $0x01, 272(R11), Z2, Z2
+	VINSERTF32X4    $0x02, 528(R11), Z2, Z2
+	VINSERTF32X4    $0x03, 784(R11), Z2, Z2
+	VBROADCASTF32X4 80(R11), Z5
+	VINSERTF32X4    $0x01, 336(R11), Z5, Z5
+	VINSERTF32X4    $0x02, 592(R11), Z5, Z5
+	VINSERTF32X4    $0x03, 848(R11), Z5, Z5
+	VBROADCASTF32X4 144(R11), Z6
+	VINSERTF32X4    $0x01, 400(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 656(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 912(R11), Z6, Z6
+	VBROADCASTF32X4 208(R11), Z7
+	VINSERTF32X4    $0x01, 464(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 720(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 976(R11), Z7, Z7
+	VUNPCKLPS       Z5, Z2, Z8
+	VUNPCKHPS       Z5, Z2, Z2
+	VUNPCKLPS       Z7, Z6, Z5
+	VUNPCKHPS       Z7, Z6, Z6
+	VUNPCKLPD       Z5, Z8, Z7
+	VUNPCKHPD       Z5, Z8, Z5
+	VUNPCKLPD       Z6, Z2, Z8
+	VUNPCKHPD       Z6, Z2, Z2
+	VMOVUPS         Z7, 256(DX)
+	VMOVUPS         Z5, 320(DX)
+	VMOVUPS         Z8, 384(DX)
+	VMOVUPS         Z2, 448(DX)
+	VBROADCASTF32X4 32(R11), Z2
+	VINSERTF32X4    $0x01, 288(R11), Z2, Z2
+	VINSERTF32X4    $0x02, 544(R11), Z2, Z2
+	VINSERTF32X4    $0x03, 800(R11), Z2, Z2
+	VBROADCASTF32X4 96(R11), Z5
+	VINSERTF32X4    $0x01, 352(R11), Z5, Z5
+	VINSERTF32X4    $0x02, 608(R11), Z5, Z5
+	VINSERTF32X4    $0x03, 864(R11), Z5, Z5
+	VBROADCASTF32X4 160(R11), Z6
+	VINSERTF32X4    $0x01, 416(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 672(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 928(R11), Z6, Z6
+	VBROADCASTF32X4 224(R11), Z7
+	VINSERTF32X4    $0x01, 480(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 736(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 992(R11), Z7, Z7
+	VUNPCKLPS       Z5, Z2, Z8
+	VUNPCKHPS       Z5, Z2, Z2
+	VUNPCKLPS       Z7, Z6, Z5
+	VUNPCKHPS       Z7, Z6, Z6
+	VUNPCKLPD       Z5, Z8, Z7
+	VUNPCKHPD       Z5, Z8, Z5
+	VUNPCKLPD       Z6, Z2, Z8
+	VUNPCKHPD       Z6, Z2, Z2
+	VMOVUPS         Z7, (BX)
+	VMOVUPS         Z5, 64(BX)
+	VMOVUPS         Z8, 128(BX)
+	VMOVUPS         Z2, 192(BX)
+	VBROADCASTF32X4 48(R11), Z2
+	VINSERTF32X4    $0x01, 304(R11), Z2, Z2
+	VINSERTF32X4    $0x02, 560(R11), Z2, Z2
+	VINSERTF32X4    $0x03, 816(R11), Z2, Z2
+	VBROADCASTF32X4 112(R11), Z5
+	VINSERTF32X4    $0x01, 368(R11), Z5, Z5
+	VINSERTF32X4    $0x02, 624(R11), Z5, Z5
+	VINSERTF32X4    $0x03, 880(R11), Z5, Z5
+	VBROADCASTF32X4 176(R11), Z6
+	VINSERTF32X4    $0x01, 432(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 688(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 944(R11), Z6, Z6
+	VBROADCASTF32X4 240(R11), Z7
+	VINSERTF32X4    $0x01, 496(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 752(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 1008(R11), Z7, Z7
+	VUNPCKLPS       Z5, Z2, Z8
+	VUNPCKHPS       Z5, Z2, Z2
+	VUNPCKLPS       Z7, Z6, Z5
+	VUNPCKHPS       Z7, Z6, Z6
+	VUNPCKLPD       Z5, Z8, Z7
+	VUNPCKHPD       Z5, Z8, Z5
+	VUNPCKLPD       Z6, Z2, Z8
+	VUNPCKHPD       Z6, Z2, Z2
+	VMOVUPS         Z7, 256(BX)
+	VMOVUPS         Z5, 320(BX)
+	VMOVUPS         Z8, 384(BX)
+	VMOVUPS         Z2, 448(BX)
+	ADDQ            $0x00000090, CX
+	ADDQ            $0x00001000, AX
+	ADDQ            $0x00000200, DX
+	ADDQ            $0x00000200, BX
+	DECQ            SI
+	JNE             blocks
 	VZEROUPPER
 	RET
 
-DATA i0000000f<>+0(SB)/4, $0x0000000f
-DATA i0000000f<>+4(SB)/4, $0x0000000f
-DATA i0000000f<>+8(SB)/4, $0x0000000f
-DATA i0000000f<>+12(SB)/4, $0x0000000f
-DATA i0000000f<>+16(SB)/4, $0x0000000f
-DATA i0000000f<>+20(SB)/4, $0x0000000f
-DATA i0000000f<>+24(SB)/4, $0x0000000f
-DATA i0000000f<>+28(SB)/4, $0x0000000f
-DATA i0000000f<>+32(SB)/4, $0x0000000f
-DATA i0000000f<>+36(SB)/4, $0x0000000f
-DATA i0000000f<>+40(SB)/4, $0x0000000f
-DATA i0000000f<>+44(SB)/4, $0x0000000f
-DATA i0000000f<>+48(SB)/4, $0x0000000f
-DATA i0000000f<>+52(SB)/4, $0x0000000f
-DATA i0000000f<>+56(SB)/4, $0x0000000f
-DATA i0000000f<>+60(SB)/4, $0x0000000f
-GLOBL i0000000f<>(SB), RODATA|NOPTR, $64
+DATA scaleOrMinimum<>+0(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+4(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+8(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+12(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+16(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+20(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+24(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+28(SB)/4, $0x00000000
+DATA scaleOrMinimum<>+32(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+36(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+40(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+44(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+48(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+52(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+56(SB)/4, $0x00000001
+DATA scaleOrMinimum<>+60(SB)/4, $0x00000001
+GLOBL scaleOrMinimum<>(SB), RODATA|NOPTR, $64
+
+DATA signOfMinima<>+0(SB)/4, $0x00000000
+DATA signOfMinima<>+4(SB)/4, $0x00000000
+DATA signOfMinima<>+8(SB)/4, $0x00000000
+DATA signOfMinima<>+12(SB)/4, $0x00000000
+DATA signOfMinima<>+16(SB)/4, $0x00000000
+DATA signOfMinima<>+20(SB)/4, $0x00000000
+DATA signOfMinima<>+24(SB)/4, $0x00000000
+DATA signOfMinima<>+28(SB)/4, $0x00000000
+DATA signOfMinima<>+32(SB)/4, $0x80000000
+DATA signOfMinima<>+36(SB)/4, $0x80000000
+DATA signOfMinima<>+40(SB)/4, $0x80000000
+DATA signOfMinima<>+44(SB)/4, $0x80000000
+DATA signOfMinima<>+48(SB)/4, $0x80000000
+DATA signOfMinima<>+52(SB)/4, $0x80000000
+DATA signOfMinima<>+56(SB)/4, $0x80000000
+DATA signOfMinima<>+60(SB)/4, $0x80000000
+GLOBL signOfMinima<>(SB), RODATA|NOPTR, $64
 
 // func amxPackIntQ5_K(dst *byte, src *byte, rowBytes int, d *float32, m *float32, rows int, n int)
-// Requires: AVX, AVX512F
-TEXT ·amxPackIntQ5_K(SB), NOSPLIT, $0-56
-	MOVQ dst+0(FP), AX
-	MOVQ src+8(FP), CX
-	MOVQ rows+40(FP), DX
-	MOVQ rowBytes+16(FP), BX
-	MOVQ d+24(FP), SI
-	MOVQ m+32(FP), DI
+// Requires: AVX, AVX2, AVX512F, AVX512VL, F16C, MMX+
+TEXT ·amxPackIntQ5_K(SB), $1024-56
+	MOVQ    dst+0(FP), AX
+	MOVQ    src+8(FP), CX
+	MOVQ    d+24(FP), DX
+	MOVQ    m+32(FP), BX
+	MOVQ    n+48(FP), SI
+	MOVQ    rowBytes+16(FP), DI
+	MOVQ    rowBytes+16(FP), R8
+	SHLQ    $0x04, R8
+	VMOVDQU i0f0f0f0f<>+0(SB), Y0
+	VMOVDQU i10101010<>+0(SB), Y1
+	VMOVUPS scaleOrMinimum<>+0(SB), Z2
+	VMOVUPS signOfMinima<>+0(SB), Z3
+	VPXORD  Z4, Z4, Z4
+	VMOVUPS Z4, (SP)
+	VMOVUPS Z4, 64(SP)
+	VMOVUPS Z4, 128(SP)
+	VMOVUPS Z4, 192(SP)
+	VMOVUPS Z4, 256(SP)
+	VMOVUPS Z4, 320(SP)
+	VMOVUPS Z4, 384(SP)
+	VMOVUPS Z4, 448(SP)
+	VMOVUPS Z4, 512(SP)
+	VMOVUPS Z4, 576(SP)
+	VMOVUPS Z4, 640(SP)
+	VMOVUPS Z4, 704(SP)
+	VMOVUPS Z4, 768(SP)
+	VMOVUPS Z4, 832(SP)
+	VMOVUPS Z4, 896(SP)
+	VMOVUPS Z4, 960(SP)
 
-row:
-	MOVQ AX, R8
+blocks:
 	MOVQ CX, R9
-	MOVQ SI, R10
-	MOVQ DI, R10
-	MOVQ n+48(FP), R10
+	MOVQ AX, R10
+	LEAQ (SP), R11
+	MOVQ rows+40(FP), R12
 
-loop:
-	VPMOVZXBD 48(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, (R8)
-	VPMOVZXBD 64(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 16(R8)
-	VPMOVZXBD 48(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x01, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 512(R8)
-	VPMOVZXBD 64(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x01, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 528(R8)
-	VPMOVZXBD 80(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x02, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1024(R8)
-	VPMOVZXBD 96(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x02, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1040(R8)
-	VPMOVZXBD 80(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x03, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1536(R8)
-	VPMOVZXBD 96(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x03, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 1552(R8)
-	VPMOVZXBD 112(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x04, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2048(R8)
-	VPMOVZXBD 128(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x04, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2064(R8)
-	VPMOVZXBD 112(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x05, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2560(R8)
-	VPMOVZXBD 128(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x05, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 2576(R8)
-	VPMOVZXBD 144(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x06, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3072(R8)
-	VPMOVZXBD 160(R9), Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x06, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3088(R8)
-	VPMOVZXBD 144(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 16(R9), Z1
-	VPSRLD    $0x07, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3584(R8)
-	VPMOVZXBD 160(R9), Z0
-	VPSRLD    $0x04, Z0, Z0
-	VPANDD    i0000000f<>+0(SB), Z0, Z0
-	VPMOVZXBD 32(R9), Z1
-	VPSRLD    $0x07, Z1, Z1
-	VPANDD    i00000001<>+0(SB), Z1, Z1
-	VPSLLD    $0x04, Z1, Z1
-	VPORD     Z1, Z0, Z0
-	VPMOVDB   Z0, X0
-	VMOVDQU   X0, 3600(R8)
-	ADDQ      $0x00001000, R8
-	ADDQ      $0x000000b0, R9
-	DECQ      R10
-	JNE       loop
-	ADDQ      $0x20, AX
-	ADDQ      BX, CX
-	ADDQ      $0x04, SI
-	ADDQ      $0x04, DI
-	DECQ      DX
-	JNE       row
+rows:
+	VMOVDQU         16(R9), Y4
+	PREFETCHT0      (R9)(R8*1)
+	PREFETCHT0      64(R9)(R8*1)
+	PREFETCHT0      128(R9)(R8*1)
+	VMOVDQU         48(R9), Y6
+	VPAND           Y0, Y6, Y6
+	VPSLLW          $0x04, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, (R10)
+	VMOVDQU         48(R9), Y6
+	VPSRLW          $0x04, Y6, Y6
+	VPAND           Y0, Y6, Y6
+	VPSLLW          $0x03, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 512(R10)
+	VMOVDQU         80(R9), Y6
+	VPAND           Y0, Y6, Y6
+	VPSLLW          $0x02, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 1024(R10)
+	VMOVDQU         80(R9), Y6
+	VPSRLW          $0x04, Y6, Y6
+	VPAND           Y0, Y6, Y6
+	VPSLLW          $0x01, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 1536(R10)
+	VMOVDQU         112(R9), Y6
+	VPAND           Y0, Y6, Y6
+	VPSRLW          $0x00, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 2048(R10)
+	VMOVDQU         112(R9), Y6
+	VPSRLW          $0x04, Y6, Y6
+	VPAND           Y0, Y6, Y6
+	VPSRLW          $0x01, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 2560(R10)
+	VMOVDQU         144(R9), Y6
+	VPAND           Y0, Y6, Y6
+	VPSRLW          $0x02, Y4, Y7
+	VPTERNLOGD      $0xf8, Y1, Y7, Y6
+	VMOVDQU         Y6, 3072(R10)
+	VMOVDQU         144(R9), Y6
+	VPSRLW          $0x04, Y6, Y6
+	VPAND           Y0, Y6, Y6
+	VPSRLW          $0x03, Y4, Y4
+	VPTERNLOGD      $0xf8, Y1, Y4, Y6
+	VMOVDQU         Y6, 3584(R10)
+	MOVL            4(R9), R13
+	ANDL            $0x3f3f3f3f, R13
+	VMOVD           R13, X4
+	MOVL            12(R9), R13
+	ANDL            $0x0f0f0f0f, R13
+	MOVL            4(R9), R14
+	SHRL            $0x06, R14
+	ANDL            $0x03030303, R14
+	SHLL            $0x04, R14
+	ORL             R14, R13
+	VPINSRD         $0x01, R13, X4, X4
+	MOVL            8(R9), R13
+	ANDL            $0x3f3f3f3f, R13
+	VPINSRD         $0x02, R13, X4, X4
+	MOVL            12(R9), R13
+	SHRL            $0x04, R13
+	ANDL            $0x0f0f0f0f, R13
+	MOVL            8(R9), R14
+	SHRL            $0x06, R14
+	ANDL            $0x03030303, R14
+	SHLL            $0x04, R14
+	ORL             R14, R13
+	VPINSRD         $0x03, R13, X4, X4
+	VPMOVZXBD       X4, Z4
+	VCVTDQ2PS       Z4, Z4
+	VMOVD           (R9), X5
+	VCVTPH2PS       X5, X5
+	VPERMPS         Z5, Z2, Z6
+	VPXORD          Z3, Z6, Z6
+	VMULPS          Z6, Z4, Z4
+	VMOVUPS         Z4, (R11)
+	ADDQ            DI, R9
+	ADDQ            $0x20, R10
+	ADDQ            $0x40, R11
+	DECQ            R12
+	JNE             rows
+	LEAQ            (SP), R11
+	VBROADCASTF32X4 (R11), Z4
+	VINSERTF32X4    $0x01, 256(R11), Z4, Z4
+	VINSERTF32X4    $0x02, 512(R11), Z4, Z4
+	VINSERTF32X4    $0x03, 768(R11), Z4, Z4
+	VBROADCASTF32X4 64(R11), Z6
+	VINSERTF32X4    $0x01, 320(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 576(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 832(R11), Z6, Z6
+	VBROADCASTF32X4 128(R11), Z7
+	VINSERTF32X4    $0x01, 384(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 640(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 896(R11), Z7, Z7
+	VBROADCASTF32X4 192(R11), Z8
+	VINSERTF32X4    $0x01, 448(R11), Z8, Z8
+	VINSERTF32X4    $0x02, 704(R11), Z8, Z8
+	VINSERTF32X4    $0x03, 960(R11), Z8, Z8
+	VUNPCKLPS       Z6, Z4, Z9
+	VUNPCKHPS       Z6, Z4, Z4
+	VUNPCKLPS       Z8, Z7, Z6
+	VUNPCKHPS       Z8, Z7, Z7
+	VUNPCKLPD       Z6, Z9, Z8
+	VUNPCKHPD       Z6, Z9, Z6
+	VUNPCKLPD       Z7, Z4, Z9
+	VUNPCKHPD       Z7, Z4, Z4
+	VMOVUPS         Z8, (DX)
+	VMOVUPS         Z6, 64(DX)
+	VMOVUPS         Z9, 128(DX)
+	VMOVUPS         Z4, 192(DX)
+	VBROADCASTF32X4 16(R11), Z4
+	VINSERTF32X4    $0x01, 272(R11), Z4, Z4
+	VINSERTF32X4    $0x02, 528(R11), Z4, Z4
+	VINSERTF32X4    $0x03, 784(R11), Z4, Z4
+	VBROADCASTF32X4 80(R11), Z6
+	VINSERTF32X4    $0x01, 336(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 592(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 848(R11), Z6, Z6
+	VBROADCASTF32X4 144(R11), Z7
+	VINSERTF32X4    $0x01, 400(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 656(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 912(R11), Z7, Z7
+	VBROADCASTF32X4 208(R11), Z8
+	VINSERTF32X4    $0x01, 464(R11), Z8, Z8
+	VINSERTF32X4    $0x02, 720(R11), Z8, Z8
+	VINSERTF32X4    $0x03, 976(R11), Z8, Z8
+	VUNPCKLPS       Z6, Z4, Z9
+	VUNPCKHPS       Z6, Z4, Z4
+	VUNPCKLPS       Z8, Z7, Z6
+	VUNPCKHPS       Z8, Z7, Z7
+	VUNPCKLPD       Z6, Z9, Z8
+	VUNPCKHPD       Z6, Z9, Z6
+	VUNPCKLPD       Z7, Z4, Z9
+	VUNPCKHPD       Z7, Z4, Z4
+	VMOVUPS         Z8, 256(DX)
+	VMOVUPS         Z6, 320(DX)
+	VMOVUPS         Z9, 384(DX)
+	VMOVUPS         Z4, 448(DX)
+	VBROADCASTF32X4 32(R11), Z4
+	VINSERTF32X4    $0x01, 288(R11), Z4, Z4
+	VINSERTF32X4    $0x02, 544(R11), Z4, Z4
+	VINSERTF32X4    $0x03, 800(R11), Z4, Z4
+	VBROADCASTF32X4 96(R11), Z6
+	VINSERTF32X4    $0x01, 352(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 608(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 864(R11), Z6, Z6
+	VBROADCASTF32X4 160(R11), Z7
+	VINSERTF32X4    $0x01, 416(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 672(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 928(R11), Z7, Z7
+	VBROADCASTF32X4 224(R11), Z8
+	VINSERTF32X4    $0x01, 480(R11), Z8, Z8
+	VINSERTF32X4    $0x02, 736(R11), Z8, Z8
+	VINSERTF32X4    $0x03, 992(R11), Z8, Z8
+	VUNPCKLPS       Z6, Z4, Z9
+	VUNPCKHPS       Z6, Z4, Z4
+	VUNPCKLPS       Z8, Z7, Z6
+	VUNPCKHPS       Z8, Z7, Z7
+	VUNPCKLPD       Z6, Z9, Z8
+	VUNPCKHPD       Z6, Z9, Z6
+	VUNPCKLPD       Z7, Z4, Z9
+	VUNPCKHPD       Z7, Z4, Z4
+	VMOVUPS         Z8, (BX)
+	VMOVUPS         Z6, 64(BX)
+	VMOVUPS         Z9, 128(BX)
+	VMOVUPS         Z4, 192(BX)
+	VBROADCASTF32X4 48(R11), Z4
+	VINSERTF32X4    $0x01, 304(R11), Z4, Z4
+	VINSERTF32X4    $0x02, 560(R11), Z4, Z4
+	VINSERTF32X4    $0x03, 816(R11), Z4, Z4
+	VBROADCASTF32X4 112(R11), Z6
+	VINSERTF32X4    $0x01, 368(R11), Z6, Z6
+	VINSERTF32X4    $0x02, 624(R11), Z6, Z6
+	VINSERTF32X4    $0x03, 880(R11), Z6, Z6
+	VBROADCASTF32X4 176(R11), Z7
+	VINSERTF32X4    $0x01, 432(R11), Z7, Z7
+	VINSERTF32X4    $0x02, 688(R11), Z7, Z7
+	VINSERTF32X4    $0x03, 944(R11), Z7, Z7
+	VBROADCASTF32X4 240(R11), Z8
+	VINSERTF32X4    $0x01, 496(R11), Z8, Z8
+	VINSERTF32X4    $0x02, 752(R11), Z8, Z8
+	VINSERTF32X4    $0x03, 1008(R11), Z8, Z8
+	VUNPCKLPS       Z6, Z4, Z9
+	VUNPCKHPS       Z6, Z4, Z4
+	VUNPCKLPS       Z8, Z7, Z6
+	VUNPCKHPS       Z8, Z7, Z7
+	VUNPCKLPD       Z6, Z9, Z8
+	VUNPCKHPD       Z6, Z9, Z6
+	VUNPCKLPD       Z7, Z4, Z9
+	VUNPCKHPD       Z7, Z4, Z4
+	VMOVUPS         Z8, 256(BX)
+	VMOVUPS         Z6, 320(BX)
+	VMOVUPS         Z9, 384(BX)
+	VMOVUPS         Z4, 448(BX)
+	ADDQ            $0x000000b0, CX
+	ADDQ            $0x00001000, AX
+	ADDQ            $0x00000200, DX
+	ADDQ            $0x00000200, BX
+	DECQ            SI
+	JNE             blocks
 	VZEROUPPER
 	RET
-
-DATA i00000001<>+0(SB)/4, $0x00000001
-DATA i00000001<>+4(SB)/4, $0x00000001
-DATA i00000001<>+8(SB)/4, $0x00000001
-DATA i00000001<>+12(SB)/4, $0x00000001
-DATA i00000001<>+16(SB)/4, $0x00000001
-DATA i00000001<>+20(SB)/4, $0x00000001
-DATA i00000001<>+24(SB)/4, $0x00000001
-DATA i00000001<>+28(SB)/4, $0x00000001
-DATA i00000001<>+32(SB)/4, $0x00000001
-DATA i00000001<>+36(SB)/4, $0x00000001
-DATA i00000001<>+40(SB)/4, $0x00000001
-DATA i00000001<>+44(SB)/4, $0x00000001
-DATA i00000001<>+48(SB)/4, $0x00000001
-DATA i00000001<>+52(SB)/4, $0x00000001
-DATA i00000001<>+56(SB)/4, $0x00000001
-DATA i00000001<>+60(SB)/4, $0x00000001
-GLOBL i00000001<>(SB), RODATA|NOPTR, $64
 
 // func amxOneIntQ8_0(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
 // Requires: AVX, AVX512F, MMX+
@@ -3009,7 +3200,7 @@ TEXT ·amxOneIntQ8_0(SB), $48-72
 	BYTE         $0x00
 	BYTE         $0x00
 	BYTE         $0x00
-	ADDQ         $0x22, R15
+	ADDQ         $0x00000022, R15
 	BYTE         $0xc4
 	BYTE         $0xe2
 	BYTE         $0x7b
@@ -3075,7 +3266,7 @@ l1:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -3141,7 +3332,7 @@ l2:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -3209,7 +3400,7 @@ main:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -3319,7 +3510,7 @@ l5:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -3427,7 +3618,7 @@ l7:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -3923,7 +4114,7 @@ TEXT ·amx8IntQ8_0(SB), $48-72
 	BYTE         $0x00
 	BYTE         $0x00
 	BYTE         $0x00
-	ADDQ         $0x22, R15
+	ADDQ         $0x00000022, R15
 	BYTE         $0xc4
 	BYTE         $0xe2
 	BYTE         $0x7b
@@ -4051,7 +4242,7 @@ main:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -4343,7 +4534,7 @@ l3:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -4633,7 +4824,7 @@ l5:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -5221,7 +5412,7 @@ TEXT ·amx16IntQ8_0(SB), $48-72
 	BYTE         $0x00
 	BYTE         $0x00
 	BYTE         $0x00
-	ADDQ         $0x22, R15
+	ADDQ         $0x00000022, R15
 	BYTE         $0xc4
 	BYTE         $0xe2
 	BYTE         $0x7b
@@ -5349,7 +5540,7 @@ main:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -5641,7 +5832,7 @@ l3:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -5931,7 +6122,7 @@ l5:
 	BYTE       $0x00
 	BYTE       $0x00
 	BYTE       $0x00
-	ADDQ       $0x22, R15
+	ADDQ       $0x00000022, R15
 	BYTE       $0xc4
 	BYTE       $0xe2
 	BYTE       $0x7b
@@ -25265,6 +25456,1853 @@ l11:
 	MOVQ             s+32(FP), R13
 
 l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amxOneIntPacked(dst *float32, src *byte, d *float32, m *float32, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX512F
+TEXT ·amxOneIntPacked(SB), $48-80
+	LEAQ      tileShapeIntOne<>+0(SB), AX
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x78
+	BYTE      $0x49
+	BYTE      $0x00
+	MOVQ      blocks+72(FP), R9
+	MOVQ      R9, (SP)
+	MOVQ      R9, 8(SP)
+	MOVQ      R9, 16(SP)
+	MOVQ      outs+64(FP), CX
+	IMULQ     CX, R9
+	SUBQ      $0x05, R9
+	MOVQ      R9, 32(SP)
+	MOVQ      dst+0(FP), R9
+	MOVQ      R9, 24(SP)
+	MOVQ      $0x00000020, SI
+	MOVQ      src+8(FP), R15
+	MOVQ      d+16(FP), R12
+	MOVQ      m+24(FP), AX
+	MOVQ      b+32(FP), R11
+	MOVQ      s+40(FP), R13
+	MOVQ      sums+48(FP), R14
+	MOVQ      scratch+56(FP), BP
+	XORQ      R10, R10
+	MOVQ      $0x0000000c, R8
+	VMOVUPS   f47800000<>+0(SB), Z31
+	VPXORD    Z0, Z0, Z0
+	VMOVDQU32 pick0<>+0(SB), Z20
+	VMOVDQU32 pickLast0<>+0(SB), Z21
+	MOVL      $0x0000f800, R9
+	KMOVW     R9, K1
+	VMOVDQU32 pick1<>+0(SB), Z22
+	VMOVDQU32 pickLast1<>+0(SB), Z23
+	MOVL      $0x0000f800, R9
+	KMOVW     R9, K2
+	VMOVDQU32 pick2<>+0(SB), Z24
+	VMOVDQU32 pickLast2<>+0(SB), Z25
+	MOVL      $0x0000fc00, R9
+	KMOVW     R9, K3
+	ADDQ      $0x00000400, R10
+	ADDQ      $0x00000400, R10
+	LEAQ      -2048(R10), R9
+	ANDQ      $0x00001c00, R9
+	ADDQ      BP, R9
+	BYTE      $0xc4
+	BYTE      $0xc2
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x8c
+	BYTE      $0x37
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	ADDQ      $0x00000200, R15
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x7b
+	BYTE      $0x49
+	BYTE      $0xc0
+	BYTE      $0xc4
+	BYTE      $0x82
+	BYTE      $0x7b
+	BYTE      $0x4b
+	BYTE      $0x94
+	BYTE      $0x03
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0x00
+	BYTE      $0xc4
+	BYTE      $0xe2
+	BYTE      $0x6b
+	BYTE      $0x5e
+	BYTE      $0xc1
+	BYTE      $0xc4
+	BYTE      $0x82
+	BYTE      $0x7a
+	BYTE      $0x4b
+	BYTE      $0x84
+	BYTE      $0x01
+	BYTE      $0x00
+	BYTE      $0x02
+	BYTE      $0x00
+	BYTE      $0x00
+	ADDQ      $0x00000060, R11
+	DECQ      8(SP)
+	JNE       l1
+	MOVQ      blocks+72(FP), R9
+	MOVQ      R9, 8(SP)
+	MOVQ      b+32(FP), R11
+
+l1:
+	ADDQ $0x00000400, R10
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x6b
+	BYTE $0x5e
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000060, R11
+	DECQ 8(SP)
+	JNE  l2
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l2:
+	ADDQ $0x00000400, R10
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x6b
+	BYTE $0x5e
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000060, R11
+	DECQ 8(SP)
+	JNE  l3
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l3:
+	ADDQ $0x00000400, R10
+
+main:
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x6b
+	BYTE $0x5e
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000060, R11
+	DECQ 8(SP)
+	JNE  l4
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l4:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l5
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l5:
+	ADDQ $0x00000400, R10
+	DECQ 32(SP)
+	JNE  main
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x6b
+	BYTE $0x5e
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000060, R11
+	DECQ 8(SP)
+	JNE  l6
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l6:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l7
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l7:
+	ADDQ $0x00000400, R10
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0x03
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x6b
+	BYTE $0x5e
+	BYTE $0xc1
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0x01
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000060, R11
+	DECQ 8(SP)
+	JNE  l8
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l8:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l9
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l9:
+	ADDQ             $0x00000400, R10
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l10
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l10:
+	ADDQ             $0x00000400, R10
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l11
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l11:
+	ADDQ             $0x00000400, R10
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	LEAQ             -5120(R10), R9
+	ANDQ             $0x00001c00, R9
+	ADDQ             BP, R9
+	VMOVDQU32        512(R9), Z4
+	VMOVDQU32        576(R9), Z5
+	VMOVDQU32        640(R9), Z6
+	VMOVDQA32        Z20, Z8
+	VPERMI2D         Z5, Z4, Z8
+	VPERMD           Z6, Z21, K1, Z8
+	VMOVDQA32        Z22, Z9
+	VPERMI2D         Z5, Z4, Z9
+	VPERMD           Z6, Z23, K2, Z9
+	VMOVDQA32        Z24, Z10
+	VPERMI2D         Z5, Z4, Z10
+	VPERMD           Z6, Z25, K3, Z10
+	VPSLLD           $0x08, Z9, Z9
+	VPADDD           Z10, Z9, Z9
+	VCVTDQ2PS        Z9, Z9
+	VCVTDQ2PS        Z8, Z8
+	VFMADD231PS      Z31, Z8, Z9
+	VMULPS.BCST      (R13), Z9, Z9
+	VFMADD231PS      Z17, Z9, Z0
+	VFMADD231PS.BCST (R13)(R14*1), Z18, Z0
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x04, R13
+	DECQ             16(SP)
+	JNE              l12
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Z0, (R9)
+	ADDQ             $0x00000040, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	MOVQ             s+40(FP), R13
+
+l12:
+	ADDQ $0x00000400, R10
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x78
+	BYTE $0x49
+	BYTE $0xc0
+	VZEROUPPER
+	RET
+
+// func amx8IntPacked(dst *float32, src *byte, d *float32, m *float32, b *byte, s *float32, sums int, scratch *byte, outs int, blocks int)
+// Requires: AVX, AVX2, AVX512F, AVX512VL, FMA3
+TEXT ·amx8IntPacked(SB), $48-80
+	LEAQ    tileShapeInt8<>+0(SB), AX
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x78
+	BYTE    $0x49
+	BYTE    $0x00
+	MOVQ    blocks+72(FP), R9
+	MOVQ    R9, (SP)
+	MOVQ    R9, 8(SP)
+	MOVQ    R9, 16(SP)
+	MOVQ    outs+64(FP), CX
+	IMULQ   CX, R9
+	SUBQ    $0x03, R9
+	MOVQ    R9, 32(SP)
+	MOVQ    dst+0(FP), R9
+	MOVQ    R9, 24(SP)
+	MOVQ    $0x00000020, SI
+	MOVQ    src+8(FP), R15
+	MOVQ    d+16(FP), R12
+	MOVQ    m+24(FP), AX
+	MOVQ    b+32(FP), R11
+	MOVQ    s+40(FP), R13
+	MOVQ    sums+48(FP), R14
+	MOVQ    scratch+56(FP), BP
+	XORQ    R10, R10
+	MOVQ    $0x00000008, R8
+	VMOVUPS f47800000<>+0(SB), Z31
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+	ADDQ    $0x00000400, R10
+	ADDQ    $0x00000400, R10
+	LEAQ    -2048(R10), R9
+	ANDQ    $0x00001c00, R9
+	ADDQ    BP, R9
+	BYTE    $0xc4
+	BYTE    $0xc2
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0x9c
+	BYTE    $0x37
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	ADDQ    $0x00000200, R15
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xc0
+	BYTE    $0xc4
+	BYTE    $0x82
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xa4
+	BYTE    $0xc3
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x5b
+	BYTE    $0x5e
+	BYTE    $0xc3
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xc8
+	BYTE    $0xc4
+	BYTE    $0x82
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xac
+	BYTE    $0xc3
+	BYTE    $0x00
+	BYTE    $0x02
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x53
+	BYTE    $0x5e
+	BYTE    $0xcb
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x7b
+	BYTE    $0x49
+	BYTE    $0xd0
+	BYTE    $0xc4
+	BYTE    $0x82
+	BYTE    $0x7b
+	BYTE    $0x4b
+	BYTE    $0xb4
+	BYTE    $0xc3
+	BYTE    $0x00
+	BYTE    $0x04
+	BYTE    $0x00
+	BYTE    $0x00
+	BYTE    $0xc4
+	BYTE    $0xe2
+	BYTE    $0x4b
+	BYTE    $0x5e
+	BYTE    $0xd3
+	ADDQ    $0x00000600, R11
+	DECQ    8(SP)
+	JNE     l1
+	MOVQ    blocks+72(FP), R9
+	MOVQ    R9, 8(SP)
+	MOVQ    b+32(FP), R11
+
+l1:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+
+main:
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5b
+	BYTE $0x5e
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x53
+	BYTE $0x5e
+	BYTE $0xcb
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xd3
+	ADDQ $0x00000600, R11
+	DECQ 8(SP)
+	JNE  l2
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l2:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l3
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	MOVQ             s+40(FP), R13
+
+l3:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+	DECQ 32(SP)
+	JNE  main
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5b
+	BYTE $0x5e
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x53
+	BYTE $0x5e
+	BYTE $0xcb
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xd3
+	ADDQ $0x00000600, R11
+	DECQ 8(SP)
+	JNE  l4
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l4:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l5
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	MOVQ             s+40(FP), R13
+
+l5:
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x84
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x20
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x8c
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x24
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xa2
+	BYTE $0x7a
+	BYTE $0x4b
+	BYTE $0x94
+	BYTE $0xc5
+	BYTE $0x00
+	BYTE $0x28
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000400, R10
+	LEAQ -2048(R10), R9
+	ANDQ $0x00001c00, R9
+	ADDQ BP, R9
+	BYTE $0xc4
+	BYTE $0xc2
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0x9c
+	BYTE $0x37
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	ADDQ $0x00000200, R15
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xa4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x5b
+	BYTE $0x5e
+	BYTE $0xc3
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xc8
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xac
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x02
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x53
+	BYTE $0x5e
+	BYTE $0xcb
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x7b
+	BYTE $0x49
+	BYTE $0xd0
+	BYTE $0xc4
+	BYTE $0x82
+	BYTE $0x7b
+	BYTE $0x4b
+	BYTE $0xb4
+	BYTE $0xc3
+	BYTE $0x00
+	BYTE $0x04
+	BYTE $0x00
+	BYTE $0x00
+	BYTE $0xc4
+	BYTE $0xe2
+	BYTE $0x4b
+	BYTE $0x5e
+	BYTE $0xd3
+	ADDQ $0x00000600, R11
+	DECQ 8(SP)
+	JNE  l6
+	MOVQ blocks+72(FP), R9
+	MOVQ R9, 8(SP)
+	MOVQ b+32(FP), R11
+
+l6:
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l7
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	MOVQ             s+40(FP), R13
+
+l7:
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x84
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x20
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x8c
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x24
+	BYTE             $0x00
+	BYTE             $0x00
+	BYTE             $0xc4
+	BYTE             $0xa2
+	BYTE             $0x7a
+	BYTE             $0x4b
+	BYTE             $0x94
+	BYTE             $0xc5
+	BYTE             $0x00
+	BYTE             $0x28
+	BYTE             $0x00
+	BYTE             $0x00
+	ADDQ             $0x00000400, R10
+	VMOVUPS          (R12), Z17
+	VMOVUPS          (AX), Z18
+	VMOVUPS          Z17, 11264(BP)
+	VMOVUPS          Z18, 11328(BP)
+	VMOVUPS          (R13), Y29
+	VMOVUPS          (R13)(R14*1), Y25
+	VPSLLD           $0x08, 9216(BP), Y16
+	VPADDD           10240(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8192(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11264(BP), Y16, Y0
+	VFMADD231PS.BCST 11328(BP), Y25, Y0
+	VPSLLD           $0x08, 9280(BP), Y18
+	VPADDD           10304(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8256(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11268(BP), Y18, Y1
+	VFMADD231PS.BCST 11332(BP), Y25, Y1
+	VPSLLD           $0x08, 9344(BP), Y20
+	VPADDD           10368(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8320(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11272(BP), Y20, Y2
+	VFMADD231PS.BCST 11336(BP), Y25, Y2
+	VPSLLD           $0x08, 9408(BP), Y22
+	VPADDD           10432(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8384(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11276(BP), Y22, Y3
+	VFMADD231PS.BCST 11340(BP), Y25, Y3
+	VPSLLD           $0x08, 9472(BP), Y16
+	VPADDD           10496(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8448(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11280(BP), Y16, Y4
+	VFMADD231PS.BCST 11344(BP), Y25, Y4
+	VPSLLD           $0x08, 9536(BP), Y18
+	VPADDD           10560(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8512(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11284(BP), Y18, Y5
+	VFMADD231PS.BCST 11348(BP), Y25, Y5
+	VPSLLD           $0x08, 9600(BP), Y20
+	VPADDD           10624(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8576(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11288(BP), Y20, Y6
+	VFMADD231PS.BCST 11352(BP), Y25, Y6
+	VPSLLD           $0x08, 9664(BP), Y22
+	VPADDD           10688(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8640(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11292(BP), Y22, Y7
+	VFMADD231PS.BCST 11356(BP), Y25, Y7
+	VPSLLD           $0x08, 9728(BP), Y16
+	VPADDD           10752(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8704(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11296(BP), Y16, Y8
+	VFMADD231PS.BCST 11360(BP), Y25, Y8
+	VPSLLD           $0x08, 9792(BP), Y18
+	VPADDD           10816(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        8768(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11300(BP), Y18, Y9
+	VFMADD231PS.BCST 11364(BP), Y25, Y9
+	VPSLLD           $0x08, 9856(BP), Y20
+	VPADDD           10880(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        8832(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11304(BP), Y20, Y10
+	VFMADD231PS.BCST 11368(BP), Y25, Y10
+	VPSLLD           $0x08, 9920(BP), Y22
+	VPADDD           10944(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        8896(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11308(BP), Y22, Y11
+	VFMADD231PS.BCST 11372(BP), Y25, Y11
+	VPSLLD           $0x08, 9984(BP), Y16
+	VPADDD           11008(BP), Y16, Y16
+	VCVTDQ2PS        Y16, Y16
+	VCVTDQ2PS        8960(BP), Y17
+	VFMADD231PS      Y31, Y17, Y16
+	VMULPS           Y29, Y16, Y16
+	VFMADD231PS.BCST 11312(BP), Y16, Y12
+	VFMADD231PS.BCST 11376(BP), Y25, Y12
+	VPSLLD           $0x08, 10048(BP), Y18
+	VPADDD           11072(BP), Y18, Y18
+	VCVTDQ2PS        Y18, Y18
+	VCVTDQ2PS        9024(BP), Y19
+	VFMADD231PS      Y31, Y19, Y18
+	VMULPS           Y29, Y18, Y18
+	VFMADD231PS.BCST 11316(BP), Y18, Y13
+	VFMADD231PS.BCST 11380(BP), Y25, Y13
+	VPSLLD           $0x08, 10112(BP), Y20
+	VPADDD           11136(BP), Y20, Y20
+	VCVTDQ2PS        Y20, Y20
+	VCVTDQ2PS        9088(BP), Y21
+	VFMADD231PS      Y31, Y21, Y20
+	VMULPS           Y29, Y20, Y20
+	VFMADD231PS.BCST 11320(BP), Y20, Y14
+	VFMADD231PS.BCST 11384(BP), Y25, Y14
+	VPSLLD           $0x08, 10176(BP), Y22
+	VPADDD           11200(BP), Y22, Y22
+	VCVTDQ2PS        Y22, Y22
+	VCVTDQ2PS        9152(BP), Y23
+	VFMADD231PS      Y31, Y23, Y22
+	VMULPS           Y29, Y22, Y22
+	VFMADD231PS.BCST 11324(BP), Y22, Y15
+	VFMADD231PS.BCST 11388(BP), Y25, Y15
+	ADDQ             $0x40, R12
+	ADDQ             $0x40, AX
+	ADDQ             $0x40, R13
+	DECQ             16(SP)
+	JNE              l8
+	MOVQ             blocks+72(FP), R9
+	MOVQ             R9, 16(SP)
+	MOVQ             24(SP), R9
+	VMOVUPS          Y0, (R9)
+	VMOVUPS          Y1, 64(R9)
+	VMOVUPS          Y2, 128(R9)
+	VMOVUPS          Y3, 192(R9)
+	VMOVUPS          Y4, 256(R9)
+	VMOVUPS          Y5, 320(R9)
+	VMOVUPS          Y6, 384(R9)
+	VMOVUPS          Y7, 448(R9)
+	VMOVUPS          Y8, 512(R9)
+	VMOVUPS          Y9, 576(R9)
+	VMOVUPS          Y10, 640(R9)
+	VMOVUPS          Y11, 704(R9)
+	VMOVUPS          Y12, 768(R9)
+	VMOVUPS          Y13, 832(R9)
+	VMOVUPS          Y14, 896(R9)
+	VMOVUPS          Y15, 960(R9)
+	ADDQ             $0x00000400, R9
+	MOVQ             R9, 24(SP)
+	VPXORD           Z0, Z0, Z0
+	VPXORD           Z1, Z1, Z1
+	VPXORD           Z2, Z2, Z2
+	VPXORD           Z3, Z3, Z3
+	VPXORD           Z4, Z4, Z4
+	VPXORD           Z5, Z5, Z5
+	VPXORD           Z6, Z6, Z6
+	VPXORD           Z7, Z7, Z7
+	VPXORD           Z8, Z8, Z8
+	VPXORD           Z9, Z9, Z9
+	VPXORD           Z10, Z10, Z10
+	VPXORD           Z11, Z11, Z11
+	VPXORD           Z12, Z12, Z12
+	VPXORD           Z13, Z13, Z13
+	VPXORD           Z14, Z14, Z14
+	VPXORD           Z15, Z15, Z15
+	MOVQ             s+40(FP), R13
+
+l8:
 	ADDQ $0x00000400, R10
 	BYTE $0xc4
 	BYTE $0xe2

@@ -35,3 +35,23 @@ func (f *tileFormat) mulFewInt(w *Worker, dst Matrix, packed []float32, weight W
 		}
 	}
 }
+
+// mulPacked multiplies at most eight rows with weights that it packs, sixteen outputs
+// after sixteen; one: x is packed as a single row.
+func (f *tileFormat) mulPacked(w *Worker, dst Matrix, packed []float32, weight Weight, one bool) {
+	const scratch = 12 << 10 / 4
+	blocks, rowBytes := blocksOf(weight.Cols), weight.Format.RowBytes(weight.Cols)
+	codes, scales := blocks*f.aWords(), blocks*tileRows
+	mem := grow(&w.tile, scratch+codes+2*scales+tileWords)
+	a, d, m := mem[scratch:][:codes], mem[scratch+codes:][:scales], mem[scratch+codes+scales:][:scales]
+	out, digits, factors := mem[scratch+codes+2*scales:], bytePtr(&packed[0]), packed[blocks*f.bWords():]
+	for o := 0; o < weight.Rows; o += tileRows {
+		f.packInt(bytePtr(&a[0]), &weight.Data[o*rowBytes], rowBytes, &d[0], &m[0], tileRows, blocks*tileCols/weight.Format.BlockLen())
+		if one {
+			amxOneIntPacked(&dst.Data[o], bytePtr(&a[0]), &d[0], &m[0], digits, &factors[0], 4*blocks, bytePtr(&mem[0]), 1, blocks)
+			continue
+		}
+		amx8IntPacked(&out[0], bytePtr(&a[0]), &d[0], &m[0], digits, &factors[0], 4*blocks*tileRows, bytePtr(&mem[0]), 1, blocks)
+		unpackTiles(dst.Columns(o, o+tileRows), out, 0, 1)
+	}
+}

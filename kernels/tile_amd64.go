@@ -30,6 +30,7 @@ type tileFormat struct {
 	oneInt   intKernel // for one row
 	eightInt intKernel // for at most 8
 	fewInt   intKernel // for at most 16
+	packs    bool      // few rows too multiply weights that are packed, see mulPacked
 }
 
 type fewKernel = func(acc *float32, src *byte, rowBytes int, b *byte, scratch *float32, outs, blocks int)
@@ -43,8 +44,8 @@ var tileFormats = [len(layouts)]tileFormat{
 	Q4_1: {mul: amxMulIntAffine, packInt: amxPackIntQ4_1, oneInt: amxOneIntQ4_1, eightInt: amx8IntQ4_1, fewInt: amx16IntQ4_1},
 	Q5_0: {mul: amxMulInt, packInt: amxPackIntQ5_0, oneInt: amxOneIntQ5_0, eightInt: amx8IntQ5_0, fewInt: amx16IntQ5_0},
 	Q5_1: {mul: amxMulIntAffine, packInt: amxPackIntQ5_1, oneInt: amxOneIntQ5_1, eightInt: amx8IntQ5_1, fewInt: amx16IntQ5_1},
-	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K},
-	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K},
+	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K, packs: true},
+	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K, packs: true},
 	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},
 }
 
@@ -118,7 +119,12 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
 		return
 	}
 	f := &tileFormats[weight.Format]
-	if f.takesOne(whole, dst.Rows) {
+	one := f.takesOne(whole, dst.Rows)
+	if f.packs && dst.Rows <= 8 && weight.Rows%tileRows == 0 {
+		f.mulPacked(w, dst, packed, weight, one)
+		return
+	}
+	if one {
 		f.mulOne(w, dst, packed, weight)
 		return
 	}
@@ -211,7 +217,7 @@ func (f *tileFormat) takesOne(w Weight, rows int) bool {
 	if rows != 1 || w.Rows%tileRows != 0 || w.Cols%tileCols != 0 {
 		return false
 	}
-	return f.one != nil || f.oneInt != nil && w.Cols >= 6*tileCols
+	return f.one != nil || f.packs || f.oneInt != nil && w.Cols >= 6*tileCols
 }
 
 func (f *tileFormat) mulOne(w *Worker, dst Matrix, packed []float32, weight Weight) {
@@ -266,14 +272,6 @@ func (f *tileFormat) packGroup(dst []float32, weight Weight, row, rows, k, n int
 			f.pack(bytePtr(&dst[i*tileRows]), &at[0], nil, nil, blocks)
 			for j := range n {
 				d[j*tileRows+i] = half(at[weight.Format.RowBytes(j/8*256)+208:])
-			}
-		case Q4_K, Q5_K:
-			var scales [16][2]float32
-			for j := 0; j < n; j += 8 {
-				scaleBlock(&scales, weight.Format, at[weight.Format.RowBytes(j*tileCols):])
-				for l := range 8 {
-					d[(j+l)*tileRows+i], m[(j+l)*tileRows+i] = scales[l][0], -scales[l][1]
-				}
 			}
 		case F32, F16, BF16:
 			f.packFloats(dst[i*tileRows:], weight.Format, at, min(n*tileCols, weight.Cols-k*tileCols), n)

@@ -28,6 +28,8 @@ func amxInt() {
 			amxInts(f, rows)
 		}
 	}
+	amxInts(packedInts, 1)
+	amxInts(packedInts, 8)
 }
 
 // factors returns the power of two that rows share, from the bits of their
@@ -108,6 +110,9 @@ type intFormat struct {
 	constants   func() [3]vec
 	codes       func(src Mem, c [3]vec) vec // 32 codes as int8; nil c: as they lie
 }
+
+// packedInts is what the packing of integer codes writes, with a scale and a minimum.
+var packedInts = intFormat{name: "Packed", bytes: 512, affine: true}
 
 func intFormats() []intFormat {
 	nibbles := []intFormat{

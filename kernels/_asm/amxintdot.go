@@ -14,21 +14,24 @@ import (
 const tilesBehind, scalesBehind = 2, 3
 
 // amxInts generates the product of one row, or of at most 16, with groups of 16
-// outputs, the weights read where they lie.
+// outputs, the weights read where they lie or, of the format packedInts, as they were
+// packed.
 func amxInts(f intFormat, rows int) {
-	single := rows == 1
+	single, packed := rows == 1, f.name == packedInts.name
 	behind := 1 // blocks that scaling runs behind the tiles
-	doc := fmt.Sprintf("for %d rows of a group: dst[outs] tiles of 16 outputs × 16 rows.", rows)
+	name, doc := fmt.Sprintf("amx%dInt%s", rows, f.name), fmt.Sprintf("for %d rows of a group: dst[outs] tiles of 16 outputs × 16 rows.", rows)
 	if single {
 		behind = scalesBehind
-		TEXT("amxOneInt"+f.name, 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
-		doc = "for one row, packed by amxPackRowDigits: dst[16*outs]."
-	} else {
-		TEXT(fmt.Sprintf("amx%dInt%s", rows, f.name), 0, "func(dst *float32, src *byte, rowBytes int, b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
+		name, doc = "amxOneInt"+f.name, "for one row, packed by amxPackRowDigits: dst[16*outs]."
 	}
-	Doc("amxPackInt"+f.name+" and amxMulInt "+doc, fmt.Sprintf("outs*blocks is at least %d; scratch, aligned to 64, takes 12 KiB.", tilesBehind+scalesBehind+1))
+	source, before := "src *byte, rowBytes int", "amxPackInt"+f.name+" and amxMulInt "
+	if packed {
+		source, before = "src *byte, d, m *float32", "amxMulIntAffine "
+	}
+	TEXT(name, 0, "func(dst *float32, "+source+", b *byte, s *float32, sums int, scratch *byte, outs, blocks int)")
+	Doc(before+doc, fmt.Sprintf("outs*blocks is at least %d; scratch, aligned to 64, takes 12 KiB.", tilesBehind+scalesBehind+1))
 	Pragma("noescape")
-	unpack := f.name != "Q8_0"
+	unpack := f.name != "Q8_0" && !packed
 	bases := []reg.Register{reg.RAX, reg.RBX, reg.RCX, reg.RDX}
 	row, row3, stride, tmp := reg.RSI, reg.RDI, reg.R8, reg.R9
 	ring, b, src, s, sums := reg.R10, reg.R11, reg.R12, reg.R13, reg.R14
@@ -57,17 +60,25 @@ func amxInts(f intFormat, rows int) {
 	MOVQ(tmp, left["total"])
 	Load(Param("dst"), tmp)
 	MOVQ(tmp, left["dst"])
-	Load(Param("rowBytes"), row)
-	LEAQ(Mem{Base: row, Index: row, Scale: 2}, row3)
-	Load(Param("src"), src)
-	MOVQ(src, bases[0])
-	MOVQ(src, tiles)
-	MOVQ(row, tmp)
-	SHLQ(Imm(4), tmp)
-	ADDQ(src, tmp)
-	MOVQ(tmp, left["ahead"])
-	for i := 1; i < 4; i++ {
-		LEAQ(Mem{Base: bases[i-1], Index: row, Scale: 4}, bases[i])
+	minima := bases[0]
+	if packed {
+		MOVQ(U32(32), row)
+		Load(Param("src"), tiles)
+		Load(Param("d"), src)
+		Load(Param("m"), minima)
+	} else {
+		Load(Param("rowBytes"), row)
+		LEAQ(Mem{Base: row, Index: row, Scale: 2}, row3)
+		Load(Param("src"), src)
+		MOVQ(src, bases[0])
+		MOVQ(src, tiles)
+		MOVQ(row, tmp)
+		SHLQ(Imm(4), tmp)
+		ADDQ(src, tmp)
+		MOVQ(tmp, left["ahead"])
+		for i := 1; i < 4; i++ {
+			LEAQ(Mem{Base: bases[i-1], Index: row, Scale: 4}, bases[i])
+		}
 	}
 	Load(Param("b"), b)
 	Load(Param("s"), s)
@@ -87,9 +98,11 @@ func amxInts(f intFormat, rows int) {
 
 	base, index := zmm[31], zmm[30]
 	VMOVUPS(constant(65536), base)
-	VPBROADCASTD(row.(reg.GPPhysical).As32(), index)
-	VMOVDQU32(word("count", func(i int) uint32 { return uint32(i) }), zmm[29])
-	VPMULLD(zmm[29], index, index)
+	if !packed {
+		VPBROADCASTD(row.(reg.GPPhysical).As32(), index)
+		VMOVDQU32(word("count", func(i int) uint32 { return uint32(i) }), zmm[29])
+		VPMULLD(zmm[29], index, index)
+	}
 	accs := 16
 	if single {
 		accs = 1
@@ -152,8 +165,12 @@ func amxInts(f intFormat, rows int) {
 		}
 		return m
 	}
-	// onward moves a pointer from the end of a group's first row to its next.
+	// onward moves a pointer from the end of a group's first row to its next. What is
+	// packed lies group behind group.
 	onward := func(p reg.Register) {
+		if packed {
+			return
+		}
 		LEAQ(Mem{Base: p, Index: row3, Scale: 4}, p)
 		ADDQ(row3, p)
 	}
@@ -188,12 +205,13 @@ func amxInts(f intFormat, rows int) {
 		Label(more)
 	}
 	stageTile := func() {
-		// The next group of outputs, as many lines as this block has.
-		MOVQ(left["ahead"], tmp)
-		for at := 0; at < 16*f.bytes; at += 64 {
-			PREFETCHT0(Mem{Base: tmp, Disp: at})
+		if !packed { // the next group of outputs, as many lines as this block has
+			MOVQ(left["ahead"], tmp)
+			for at := 0; at < 16*f.bytes; at += 64 {
+				PREFETCHT0(Mem{Base: tmp, Disp: at})
+			}
+			ADDQ(U32(uint32(16*f.bytes)), left["ahead"])
 		}
-		ADDQ(U32(uint32(16*f.bytes)), left["ahead"])
 		codes := byte(3)
 		if single {
 			codes = 1
@@ -203,7 +221,7 @@ func amxInts(f intFormat, rows int) {
 			tileLoad(codes, Mem{Base: tmp, Index: tiles, Scale: 8})
 		} else {
 			tileLoad(codes, Mem{Base: tiles, Disp: f.head, Index: row, Scale: 1})
-			ADDQ(Imm(uint64(f.bytes)), tiles)
+			ADDQ(U32(uint32(f.bytes)), tiles)
 		}
 		if single {
 			tileZero(0)
@@ -235,14 +253,19 @@ func amxInts(f intFormat, rows int) {
 	}
 	stageScale := func() {
 		heads, d, m := zmm[16], zmm[17], zmm[18]
-		KXNORW(reg.K4, reg.K4, reg.K4)
-		VPGATHERDD(Mem{Base: src, Index: index, Scale: 1}, reg.K4, heads)
-		VPMOVDW(heads, reg.Y17)
-		VCVTPH2PS(reg.Y17, d)
-		if f.affine {
-			VPSRLD(Imm(16), heads, heads)
-			VPMOVDW(heads, reg.Y18)
-			VCVTPH2PS(reg.Y18, m)
+		if packed {
+			VMOVUPS(Mem{Base: src}, d)
+			VMOVUPS(Mem{Base: minima}, m)
+		} else {
+			KXNORW(reg.K4, reg.K4, reg.K4)
+			VPGATHERDD(Mem{Base: src, Index: index, Scale: 1}, reg.K4, heads)
+			VPMOVDW(heads, reg.Y17)
+			VCVTPH2PS(reg.Y17, d)
+			if f.affine {
+				VPSRLD(Imm(16), heads, heads)
+				VPMOVDW(heads, reg.Y18)
+				VCVTPH2PS(reg.Y18, m)
+			}
 		}
 		if single {
 			acc := zmm[0]
@@ -292,7 +315,12 @@ func amxInts(f intFormat, rows int) {
 				}
 			}
 		}
-		ADDQ(Imm(uint64(f.bytes)), src)
+		if packed {
+			ADDQ(Imm(64), src)
+			ADDQ(Imm(64), minima)
+		} else {
+			ADDQ(Imm(uint64(f.bytes)), src)
+		}
 		ADDQ(Imm(uint64(sBytes)), s)
 		more := rewind("scale")
 		MOVQ(left["dst"], tmp)

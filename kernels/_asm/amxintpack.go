@@ -207,22 +207,111 @@ func amxPackInts() {
 			JNE(LabelRef("loop"))
 		})
 	}
-	for _, q := range kQuants[:2] {
-		row(q.name, "dst = the codes of n blocks of 256 of rows of "+q.name+", 512 bytes for 32; the caller sets d and m.")
-		eachRow(func(dst, src, _, _ reg.Register) {
-			n := pointer("n")
-			Label("loop")
-			for j := range 8 {
-				for i := 0; i < 32; i += 16 {
-					x := XMM()
-					VPMOVDB(q.codes(avx512, src, j, i), x)
-					VMOVDQU(x, Mem{Base: dst, Disp: 512*j + i})
-				}
-			}
-			ADDQ(U32(4096), dst)
-			ADDQ(U32(uint32(q.bytes)), src)
-			DECQ(n)
-			JNE(LabelRef("loop"))
-		})
+	amxPackKInt("Q4_K", 144, 0)
+	amxPackKInt("Q5_K", 176, 16)
+}
+
+// amxPackKInt generates the packing of a k-quant of a scale and a minimum for each 32,
+// with the fifth bits of its codes at high; 0: codes have four.
+func amxPackKInt(name string, bytes, high int) {
+	TEXT("amxPackInt"+name, 0, "func(dst, src *byte, rowBytes int, d, m *float32, rows, n int)")
+	Doc("dst = the codes of n blocks of 256 of at most 16 rows of "+name+", 512 bytes for 32, rows 32 apart; d and m =",
+		"the scales and minima, 64 bytes for 32, rows 4 apart.")
+	Pragma("noescape")
+	scales := AllocLocal(16 * 64) // of a row: eight scales, eight minima
+	dst, src, d, m, n := pointer("dst"), pointer("src"), pointer("d"), pointer("m"), pointer("n")
+	rowBytes, group := pointer("rowBytes"), pointer("rowBytes")
+	SHLQ(Imm(4), group)
+	nib, fifth := loadY(lowNibbles()), loadY(integers(0x10101010))
+	each := avx512.load(word("scaleOrMinimum", func(i int) uint32 { return uint32(i / 8) }))
+	below := avx512.load(word("signOfMinima", func(i int) uint32 { return uint32(i/8) << 31 }))
+	zero := avx512.zero()
+	for i := range 16 {
+		VMOVUPS(zero, scales.Offset(64*i))
 	}
+	Label("blocks")
+	from, to, at, rows := GP64(), GP64(), GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	LEAQ(scales, at)
+	Load(Param("rows"), rows)
+	Label("rows")
+	var bits vec
+	codes := 16
+	if high > 0 {
+		bits, codes = loadY(Mem{Base: from, Disp: high}), 48
+	}
+	for line := 0; line < bytes; line += 64 {
+		PREFETCHT0(Mem{Base: from, Index: group, Scale: 1, Disp: line})
+	}
+	for j := range 8 {
+		v := loadY(Mem{Base: from, Disp: codes + j/2*32})
+		if j%2 == 1 {
+			VPSRLW(Imm(4), v, v)
+		}
+		VPAND(nib, v, v)
+		if high > 0 {
+			h := YMM()
+			if j < 4 {
+				VPSLLW(Imm(uint64(4-j)), bits, h)
+			} else {
+				VPSRLW(Imm(uint64(j-4)), bits, h)
+			}
+			VPTERNLOGD(Imm(0xf8), fifth, h, v) // v | h & fifth
+		}
+		VMOVDQU(v, Mem{Base: to, Disp: 512 * j})
+	}
+
+	// Six bits of each. Of the first four scales and minima they are the low ones of four
+	// bytes each; of the others, four bits lie in the last four bytes, and two above those.
+	part := func(i, shift, mask int) reg.GPVirtual {
+		g := GP32()
+		MOVL(Mem{Base: from, Disp: 4 + 4*i}, g)
+		if shift > 0 {
+			SHRL(Imm(uint64(shift)), g)
+		}
+		ANDL(U32(uint32(mask)), g)
+		return g
+	}
+	both := func(low, high reg.GPVirtual) reg.GPVirtual {
+		SHLL(Imm(4), high)
+		ORL(high, low)
+		return low
+	}
+	all, six := XMM(), 0x3f3f3f3f
+	VMOVD(part(0, 0, six), all)
+	VPINSRD(Imm(1), both(part(2, 0, 0x0f0f0f0f), part(0, 6, 0x03030303)), all, all)
+	VPINSRD(Imm(2), part(1, 0, six), all, all)
+	VPINSRD(Imm(3), both(part(2, 4, 0x0f0f0f0f), part(1, 6, 0x03030303)), all, all)
+	integer, half, factor := ZMM(), XMM(), ZMM()
+	VPMOVZXBD(all, integer)
+	VCVTDQ2PS(integer, integer)
+	VMOVD(Mem{Base: from}, half)
+	VCVTPH2PS(half, half)
+	VPERMPS(half.AsZ(), each, factor)
+	VPXORD(below, factor, factor)
+	VMULPS(factor, integer, integer)
+	VMOVUPS(integer, Mem{Base: at})
+	ADDQ(rowBytes, from)
+	ADDQ(Imm(32), to)
+	ADDQ(Imm(64), at)
+	DECQ(rows)
+	JNE(LabelRef("rows"))
+	LEAQ(scales, at)
+	for c := range 4 {
+		for i, v := range transposeQuad(at, 0, c) {
+			if j := 4*c + i; j < 8 {
+				VMOVUPS(v, Mem{Base: d, Disp: 64 * j})
+			} else {
+				VMOVUPS(v, Mem{Base: m, Disp: 64 * (j - 8)})
+			}
+		}
+	}
+	ADDQ(U32(uint32(bytes)), src)
+	ADDQ(U32(4096), dst)
+	ADDQ(U32(512), d)
+	ADDQ(U32(512), m)
+	DECQ(n)
+	JNE(LabelRef("blocks"))
+	end()
 }

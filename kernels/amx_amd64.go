@@ -25,16 +25,6 @@ func amxMul1(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32,
 func amxMul2(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
 
 //	for g := range groups { for o := range outs { for k := range blocks {
-//		acc[g][o] += d[o][k] * Σ a[o][k]·b[g][k] planes
-//	} } }
-//
-// 16 outputs × 16 rows at a time, with acc = 0 at first if first is not 0; sums lie at s + sums bytes.
-// acc has room for one tile more.
-//
-//go:noescape
-func amxMul2Scaled(acc *float32, a *byte, b *byte, d *float32, m *float32, s *float32, sums int, groups int, outs int, blocks int, bStride int, sStride int, first int)
-
-//	for g := range groups { for o := range outs { for k := range blocks {
 //		acc[g][o] += Σ a[o][k]·b[g][k] planes
 //	} } }
 //
@@ -72,12 +62,6 @@ func amxPackF16(dst *byte, src *byte, d *float32, m *float32, n int)
 //
 //go:noescape
 func amxPackF32(dst *byte, src *byte, d *float32, m *float32, n int)
-
-// dst = the codes of a row of Q6_K for n blocks of 256, those of 32 being planes × 1024 bytes apart.
-// The caller sets d and m.
-//
-//go:noescape
-func amxPackQ6_K(dst *byte, src *byte, d *float32, m *float32, n int)
 
 // amxPackF16 and amxMul in one, for acc[o] 16 outputs of the one row.
 // scratch takes 14 KiB.

@@ -46,7 +46,6 @@ var tileFormats = [len(layouts)]tileFormat{
 	Q5_1: {mul: amxMulIntAffine, packInt: amxPackIntQ5_1, oneInt: amxOneIntQ5_1, eightInt: amx8IntQ5_1, fewInt: amx16IntQ5_1},
 	Q4_K: {mul: amxMulIntAffine, packInt: amxPackIntQ4_K, packs: true},
 	Q5_K: {mul: amxMulIntAffine, packInt: amxPackIntQ5_K, packs: true},
-	Q6_K: {planes: 2, mul: amxMul2Scaled, pack: amxPackQ6_K},
 }
 
 // aWords and bWords are the 32-bit words of a block: 16 outputs' weights, and
@@ -71,7 +70,9 @@ const (
 	tileWords = 256 // 32-bit words in a tile
 )
 
-// useTiles decides by the whole weight, never by the rows at hand.
+// useTiles decides by the whole weight, never by the rows at hand. Q6_K is no tile
+// format: with a scale for each 16 columns its packing takes one row seven times as
+// long as AVX-512's product.
 func useTiles(w Weight) bool {
 	return tileFormats[w.Format].mul != nil && (w.Format != F32 || w.Rows >= 64 && w.Cols >= 64)
 }
@@ -261,21 +262,12 @@ func tileShape(planes, groups, blocks int) (chunk, band int) {
 func (f *tileFormat) packGroup(dst []float32, weight Weight, row, rows, k, n int, d, m []float32) {
 	rowBytes := weight.Format.RowBytes(weight.Cols)
 	src := weight.Data[row*rowBytes+weight.Format.RowBytes(k*tileCols):]
-	blocks := n * tileCols / max(weight.Format.BlockLen(), tileCols)
 	if f.planes == 0 {
-		f.packInt(bytePtr(&dst[0]), &src[0], rowBytes, &d[0], &m[0], rows, blocks)
+		f.packInt(bytePtr(&dst[0]), &src[0], rowBytes, &d[0], &m[0], rows, n*tileCols/weight.Format.BlockLen())
+		return
 	}
 	for i := range rows {
-		at := src[i*rowBytes:]
-		switch weight.Format {
-		case Q6_K:
-			f.pack(bytePtr(&dst[i*tileRows]), &at[0], nil, nil, blocks)
-			for j := range n {
-				d[j*tileRows+i] = half(at[weight.Format.RowBytes(j/8*256)+208:])
-			}
-		case F32, F16, BF16:
-			f.packFloats(dst[i*tileRows:], weight.Format, at, min(n*tileCols, weight.Cols-k*tileCols), n)
-		}
+		f.packFloats(dst[i*tileRows:], weight.Format, src[i*rowBytes:], min(n*tileCols, weight.Cols-k*tileCols), n)
 	}
 }
 

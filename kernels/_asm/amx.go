@@ -20,7 +20,6 @@ func amx() {
 	amxPackRows()
 	amxUnpack()
 	amxPackWeights()
-	amxPackKQuants()
 	for _, f := range fusedFormats() {
 		amxFused(f, true)
 		amxFused(f, false)

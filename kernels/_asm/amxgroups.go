@@ -165,18 +165,16 @@ func amxGroups(f groups) {
 
 func amxProducts() {
 	for _, p := range []struct {
-		name, doc string
-		planes    int
-		scaled    bool
+		name   string
+		planes int
 	}{
-		{"amxMul1", "Σ a[o][k]·b[g][k] planes", 1, false},
-		{"amxMul2", "Σ a[o][k]·b[g][k] planes", 2, false},
-		{"amxMul2Scaled", "d[o][k] * Σ a[o][k]·b[g][k] planes", 2, true},
-		{"amxMul3", "Σ a[o][k]·b[g][k] planes", 3, false},
+		{"amxMul1", 1},
+		{"amxMul2", 2},
+		{"amxMul3", 3},
 	} {
 		amxGroups(groups{
-			name: p.name, doc: p.doc, a: 1024 * p.planes, b: 3072, c: 1024,
-			scaled: p.scaled, configure: tileConfig,
+			name: p.name, doc: "Σ a[o][k]·b[g][k] planes", a: 1024 * p.planes, b: 3072, c: 1024,
+			configure: tileConfig,
 			tiles: func(a, b, stride reg.Register) {
 				tileZero(0)
 				for i := range p.planes {
@@ -192,7 +190,6 @@ func amxProducts() {
 				}
 			},
 			store: func(c, stride reg.Register) { tileStore(Mem{Base: c, Index: stride, Scale: 8}, 0) },
-			add:   func(c reg.Register, i int, t, _, _ vecs) { VMOVUPS(Mem{Base: c, Disp: 64 * i}, t) },
 		})
 	}
 }

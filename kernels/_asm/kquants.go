@@ -70,37 +70,3 @@ var kQuants = []struct {
 	{"Q5_K", 176, codesQ5K},
 	{"Q6_K", 210, codesQ6K},
 }
-
-// amxPackKQuants generates the packing of Q6_K into tiles. Its scales change
-// every 16, so what is packed is the product of code and scale, of 13 bits, in
-// two planes.
-func amxPackKQuants() {
-	const planes = 2
-	for _, q := range kQuants[2:] {
-		TEXT("amxPack"+q.name, NOSPLIT, "func(dst *byte, src *byte, d, m *float32, n int)")
-		Doc("dst = the codes of a row of "+q.name+" for n blocks of 256, those of 32 being planes × 1024 bytes apart.",
-			"The caller sets d and m.")
-		Pragma("noescape")
-		dst, src, n := pointer("dst"), pointer("src"), pointer("n")
-		mask := upperHalves()
-		Label("loop")
-		for j := range 8 {
-			lo, hi := q.codes(avx512, src, j, 0), q.codes(avx512, src, j, 16)
-			VCVTDQ2PS(lo, lo)
-			VCVTDQ2PS(hi, hi)
-			for i, v := range []vec{lo, hi} {
-				g, s := GP32(), ZMM()
-				MOVBLSX(Mem{Base: src, Disp: 192 + 2*j + i}, g)
-				VPBROADCASTD(g, s)
-				VCVTDQ2PS(s, s)
-				VMULPS(s, v, v)
-			}
-			split(lo, hi, mask, planes, func(p int) Mem { return Mem{Base: dst, Disp: 1024 * (planes*j + p)} })
-		}
-		ADDQ(U32(uint32(q.bytes)), src)
-		ADDQ(U32(uint32(8192*planes)), dst)
-		DECQ(n)
-		JNE(LabelRef("loop"))
-		end()
-	}
-}

@@ -2,6 +2,7 @@ package processor
 
 import (
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,4 +27,10 @@ func TestTimeOf(t *testing.T) {
 	}
 	_, err = TimeOf(os.Getpid())
 	require.NoError(t, err)
+}
+
+func TestName(t *testing.T) {
+	if n := Name(); n == "" || strings.TrimSpace(n) != n {
+		t.Errorf("%q", n)
+	}
 }

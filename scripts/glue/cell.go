@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
+	"github.com/peft-serve/peft-serve/internal/processor"
 	"github.com/peft-serve/peft-serve/training"
 )
 
@@ -54,6 +55,7 @@ type cell struct {
 	Seconds    float64            `json:"seconds"`           // of the process
 	Processor  float64            `json:"processor_seconds"` // of all its threads, which other work beside it changes little
 	Threads    int                `json:"threads"`
+	On         string             `json:"on"` // the processor's name
 }
 
 // The values of By.
@@ -95,6 +97,7 @@ func (b *bench) keep(c *cell) error {
 	if err := disk.MkdirAll(filepath.Dir(b.path(c.setting))); err != nil {
 		return err
 	}
+	c.On = processor.Name()
 	text, err := json.MarshalIndent(c, "", "  ")
 	if err == nil {
 		err = disk.Write(b.path(c.setting), append(text, '\n'))

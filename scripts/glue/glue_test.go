@@ -79,15 +79,15 @@ func TestTable(t *testing.T) {
 	b := &bench{base: "x/tiny", tasks: []string{"RTE", "CoLA"}, tokens: 1000, seed: 1, known: methodsOf}
 	columns := []column{
 		{"lora", map[string]*cell{
-			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Processor: 60},
-			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Processor: 30},
+			"RTE":  {setting: setting{Rate: 1e-3}, Parameters: 700, Score: 0.5, Peak: 3 << 20, Processor: 60, On: "one"},
+			"CoLA": {setting: setting{Rate: 1e-3}, Parameters: 700, Score: -0.25, Peak: 5 << 20, Processor: 30, On: "another"},
 		}},
 		{"full", map[string]*cell{"RTE": {setting: setting{Rate: 1e-4}, Parameters: 9000, Score: 0.625, Peak: 9 << 20, Processor: 6}}},
 	}
 	text := b.markdown(columns)
 	for _, want := range []string{
-		"| method | rate | parameters | RTE | CoLA | mean | peak memory | processor minutes |\n|---|---:|---:|---:|---:|---:|---:|---:|\n",
-		"| lora | 0.001 | 700 | 50.0 | -25.0 | 12.5 | 5 MiB | 1.5 |",
+		"| method | rate | parameters | RTE | CoLA | mean | peak memory | processor minutes | of |\n|---|---:|---:|---:|---:|---:|---:|---:|---|\n",
+		"| lora | 0.001 | 700 | 50.0 | -25.0 | 12.5 | 5 MiB | 1.5 | one, another |",
 		"| full | 0.0001 | 9000 | 62.5 | – | – | 9 MiB | 0.1 |",
 	} {
 		if !strings.Contains(text, want) {

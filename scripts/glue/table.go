@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/peft-serve/peft-serve/internal/disk"
@@ -74,19 +75,20 @@ func (b *bench) markdown(columns []column) string {
 	fmt.Fprintf(&s, "Each cell has seen %d tokens of its task's rows, to the next batch of %d (seed %d); linear schedule with %.0f %% warm-up, no weight decay, nothing is cut. ",
 		b.tokens, batchSize, b.seed, 100*warmup)
 	s.WriteString("RTE: accuracy, CoLA: Matthews, STS-B: the mean of Pearson and Spearman, all on GLUE's dev rows after the last step. Parameters are all that are trained, the head's among them. ")
-	s.WriteString("Memory is the most that the process had; minutes are those that its threads had of the processors, from start to end, since other work beside it changes them little. Made by `make glue`.\n\n![Scores by method](glue.svg)\n\n")
+	s.WriteString("Memory is the most that the process had; minutes are those that its threads had of the processors, from start to end, since other work beside it changes them little, on the processor that is named. Made by `make glue`.\n\n![Scores by method](glue.svg)\n\n")
 	s.WriteString("| method | rate | parameters |")
 	rule := "|---|---:|---:|"
 	for _, task := range b.tasks {
 		fmt.Fprintf(&s, " %s |", task)
 		rule += "---:|"
 	}
-	s.WriteString(" mean | peak memory | processor minutes |\n" + rule + "---:|---:|---:|\n")
+	s.WriteString(" mean | peak memory | processor minutes | of |\n" + rule + "---:|---:|---:|---|\n")
 	for _, c := range columns {
 		var last *cell
 		var peak int64
 		score, minutes := 0.0, 0.0
 		row := ""
+		var on []string
 		for _, task := range b.tasks {
 			done := c.cells[task]
 			if done == nil {
@@ -95,12 +97,15 @@ func (b *bench) markdown(columns []column) string {
 			}
 			last, peak, score, minutes = done, max(peak, done.Peak), score+done.Score, minutes+done.Processor/60
 			row += fmt.Sprintf(" %.1f |", 100*done.Score)
+			if !slices.Contains(on, done.On) {
+				on = append(on, done.On)
+			}
 		}
 		mean := "–"
 		if len(c.cells) == len(b.tasks) {
 			mean = fmt.Sprintf("%.1f", 100*score/float64(len(b.tasks)))
 		}
-		fmt.Fprintf(&s, "| %s | %g | %d |%s %s | %d MiB | %.1f |\n", c.name, last.Rate, last.Parameters, row, mean, peak>>20, minutes)
+		fmt.Fprintf(&s, "| %s | %g | %d |%s %s | %d MiB | %.1f | %s |\n", c.name, last.Rate, last.Parameters, row, mean, peak>>20, minutes, strings.Join(on, ", "))
 	}
 	return s.String()
 }

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"os"
-	"os/exec"
 	"runtime"
 	"strings"
 
+	"github.com/peft-serve/peft-serve/internal/processor"
 	"github.com/peft-serve/peft-serve/internal/sample"
 )
 
@@ -18,7 +16,7 @@ func (b *bench) table() string {
 	var s strings.Builder
 	rounds := len(b.rates[row{sizes[0].name, sizes[0].loads()[0]}][0])
 	fmt.Fprintf(&s, "%s; processors: %d; %s kernels, %s/%s; median of %d; LoRA is of rank %s on all linears.\n\n",
-		processorName(), runtime.NumCPU(), b.kernels, runtime.GOOS, runtime.GOARCH, rounds, rank)
+		processor.Name(), runtime.NumCPU(), b.kernels, runtime.GOOS, runtime.GOARCH, rounds, rank)
 	s.WriteString("| tokens/s by threads | |")
 	for _, n := range b.threads {
 		fmt.Fprintf(&s, " %d |", n)
@@ -62,21 +60,4 @@ func rateText(v float64) string {
 		return fmt.Sprintf("%.1f", v)
 	}
 	return fmt.Sprintf("%.0f", v)
-}
-
-// processorName is what the system calls the processor: Linux in /proc/cpuinfo, macOS by
-// sysctl.
-func processorName() string {
-	if f, err := os.Open("/proc/cpuinfo"); err == nil {
-		defer f.Close()
-		for lines := bufio.NewScanner(f); lines.Scan(); {
-			if key, name, _ := strings.Cut(lines.Text(), ":"); strings.TrimSpace(key) == "model name" {
-				return strings.TrimSpace(name)
-			}
-		}
-	}
-	if name, err := exec.Command("sysctl", "-n", "machdep.cpu.brand_string").Output(); err == nil {
-		return strings.TrimSpace(string(name))
-	}
-	return "a processor whose name the system does not tell"
 }

@@ -137,23 +137,6 @@ func decodeQ6_K(dst []float32, b []byte) {
 	}
 }
 
-// scaleBlock computes what multiplies the codes of a k-quant block, and what is
-// then taken off: for each 32 of Q4_K and Q5_K, for each 16 of Q6_K.
-func scaleBlock(scales *[16][2]float32, f Format, b []byte) {
-	if f == Q6_K {
-		d := half(b[208:])
-		for i, s := range b[192:208] {
-			scales[i] = [2]float32{d * float32(int8(s)), 0}
-		}
-		return
-	}
-	d, dmin := half(b), half(b[2:])
-	for j := range 8 {
-		sc, mn := scaleMinK4(j, b[4:16])
-		scales[j] = [2]float32{d * float32(sc), dmin * float32(mn)}
-	}
-}
-
 // Half widens an IEEE 754 binary16 value, subnormals, infinities and NaN
 // included.
 func Half(h uint16) float32 {

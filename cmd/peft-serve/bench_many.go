@@ -46,7 +46,9 @@ func (b *benchCommand) measureMany(ctx context.Context, c console, r *report) (e
 		return err
 	}
 	m := many{texts: texts{bench: b, bed: d, pass: models.NewPass(d.pool), tokens: tokens}, dir: dir}
-	m.forward(m.cut(0, 1)) // the base's own pages
+	if err := m.forward(m.cut(0, 1)); err != nil { // the base's own pages
+		return err
+	}
 	m.began = processor.Resident()
 	r.Rank = b.Rank
 	for n := min(10, b.Many); ; n = min(10*n, b.Many) {

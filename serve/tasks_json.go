@@ -9,6 +9,10 @@ import (
 // The answer of many tasks is written as encode writes it, but by hand: what is the same
 // for each of hundreds of tasks is not found out anew for each.
 
+// mostGrown is the room that is made at once for tasks that are still to be written: one
+// long answer before many short ones takes no more.
+const mostGrown = 256 << 10
+
 // encode is encode of the whole answer.
 func (a *tasksAnswer) encode() ([]byte, error) {
 	b, err := encode(a.openAIHead)
@@ -17,12 +21,10 @@ func (a *tasksAnswer) encode() ([]byte, error) {
 	}
 	b = append(b[:len(b)-1], `,"tasks":[`...)
 	for i := range a.Tasks {
-		switch i {
-		case 0:
-		case 1:
-			b = slices.Grow(b, len(b)*len(a.Tasks)) // the others are much as the first
-			fallthrough
-		default:
+		if i == 1 { // the others are mostly as long as the first, which may be long
+			b = slices.Grow(b, min(len(b)*len(a.Tasks), mostGrown))
+		}
+		if i > 0 {
 			b = append(b, ',')
 		}
 		if b, err = a.Tasks[i].append(b); err != nil {

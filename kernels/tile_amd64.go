@@ -142,47 +142,59 @@ func tileMul(w *Worker, dst Matrix, packed []float32, weight, whole Weight) {
 	blocks, groups := blocksOf(weight.Cols), groupsOf(dst.Rows)
 	aWords, bWords := f.aWords(), f.bWords()
 	factors := packed[groups*blocks*bWords:]
-	chunk, band := tileShape(max(f.planes, 1), groups, blocks)
+	chunk, panel, band := f.shape(groups, blocks)
 	if weight.Format.BlockLen() > tileCols {
 		chunk = min(blocks, 8)
+		panel = (panel + 7) / 8 * 8
 	}
-	band = min(band, groupsOf(weight.Rows))
+	panel, band = min(panel, blocks), min(band, groupsOf(weight.Rows))
 	span := min(groups, tileSpan)
 
-	words := band * blocks * aWords
-	scales := band * blocks * tileRows
-	mem := grow(&w.tile, words+2*scales+(tileOuts*span+1)*tileWords)
+	// Of several panels, the sums of all rows wait for the next.
+	words, scales, sums := band*panel*aWords, band*panel*tileRows, tileOuts*span
+	if panel < blocks {
+		sums = band * groups
+	}
+	mem := grow(&w.tile, words+2*scales+(sums+1)*tileWords)
 	a, d := mem[:words], mem[words:][:scales]
 	m, acc := mem[words+scales:][:scales], mem[words+2*scales:]
 
 	for top := 0; top < weight.Rows; top += band * tileRows {
 		end := min(top+band*tileRows, weight.Rows)
-		for o := top; o < end; o += tileOuts * tileRows {
-			n := min(tileOuts, groupsOf(end-o))
-			for k := 0; k < blocks; k += chunk {
-				kn := min(chunk, blocks-k)
-				for i := range n {
-					block := (o-top)/tileRows*blocks + n*k + i*kn
-					f.packGroup(a[block*aWords:], weight, o+i*tileRows, min(tileRows, end-o-i*tileRows), k, kn, d[block*tileRows:], m[block*tileRows:])
-				}
-			}
-		}
-		for g := 0; g < groups; g += span {
-			gn := min(span, groups-g)
+		for left := 0; left < blocks; left += panel {
+			right := min(left+panel, blocks)
 			for o := top; o < end; o += tileOuts * tileRows {
 				n := min(tileOuts, groupsOf(end-o))
-				for k := 0; k < blocks; k += chunk {
-					kn := min(chunk, blocks-k)
-					first := 0
-					if k == 0 {
-						first = 1
+				for k := left; k < right; k += chunk {
+					kn := min(chunk, right-k)
+					for i := range n {
+						block := (o-top)/tileRows*(right-left) + n*(k-left) + i*kn
+						f.packGroup(a[block*aWords:], weight, o+i*tileRows, min(tileRows, end-o-i*tileRows), k, kn, d[block*tileRows:], m[block*tileRows:])
 					}
-					block := (o-top)/tileRows*blocks + n*k
-					ap, bp := bytePtr(&a[block*aWords]), bytePtr(&packed[(g*blocks+k)*bWords])
-					dp, mp, fp := &d[block*tileRows], &m[block*tileRows], &factors[(g*blocks+k)*tileRows]
-					f.mul(&acc[0], ap, bp, dp, mp, fp, 4*groups*blocks*tileRows, gn, n, kn, 4*blocks*bWords, 4*blocks*tileRows, first)
 				}
-				unpackTiles(dst.Columns(o, min(o+n*tileRows, end)), acc, g, gn)
+			}
+			for g := 0; g < groups; g += span {
+				gn := min(span, groups-g)
+				for o := top; o < end; o += tileOuts * tileRows {
+					n, at := min(tileOuts, groupsOf(end-o)), 0
+					if panel < blocks {
+						at = ((o-top)/tileRows*groups + g*n) * tileWords
+					}
+					for k := left; k < right; k += chunk {
+						kn := min(chunk, right-k)
+						first := 0
+						if k == 0 {
+							first = 1
+						}
+						block := (o-top)/tileRows*(right-left) + n*(k-left)
+						ap, bp := bytePtr(&a[block*aWords]), bytePtr(&packed[(g*blocks+k)*bWords])
+						dp, mp, fp := &d[block*tileRows], &m[block*tileRows], &factors[(g*blocks+k)*tileRows]
+						f.mul(&acc[at], ap, bp, dp, mp, fp, 4*groups*blocks*tileRows, gn, n, kn, 4*blocks*bWords, 4*blocks*tileRows, first)
+					}
+					if right == blocks {
+						unpackTiles(dst.Columns(o, min(o+n*tileRows, end)), acc[at:], g, gn)
+					}
+				}
 			}
 		}
 	}
@@ -248,14 +260,22 @@ func unpackTiles(dst Matrix, acc []float32, g, gn int) {
 // outputs, are multiplied in one call.
 const tileSpan, tileOuts = 2, 4
 
-// tileShape chooses how many blocks are multiplied in one call, to stay in the
-// first-level cache, and how many groups of outputs are packed at a time, to
-// stay in the second. It never shows in a result.
-func tileShape(planes, groups, blocks int) (chunk, band int) {
+// shape chooses how many blocks are multiplied in one call, to stay in the first-level
+// cache, and how many groups of outputs are packed at a time, and of those how many
+// blocks, to stay in the second. All rows are read once for each band of outputs, so
+// that many outputs and few blocks are better than the reverse, and sums are written and
+// read again for each panel of blocks. It never shows in a result.
+func (f *tileFormat) shape(groups, blocks int) (chunk, panel, band int) {
+	planes := max(f.planes, 1)
 	if groups == 1 {
-		return min(blocks, 12/planes), tileOuts
+		return min(blocks, 12/planes), blocks, tileOuts
 	}
-	return min(blocks, max(4, 9/planes)), max(1, 768/(blocks*planes*tileOuts)) * tileOuts
+	const room, leastBand = 768, 20
+	chunk = min(blocks, max(4, 9/planes))
+	if panel = blocks; room/(blocks*planes) < leastBand {
+		panel = room / (leastBand * planes) / chunk * chunk
+	}
+	return chunk, panel, max(1, room/(panel*planes*tileOuts)) * tileOuts
 }
 
 // packGroup packs blocks [k, k+n) of rows [row, row+rows), at most 16.

@@ -162,7 +162,7 @@ type applied struct {
 func (t *applied) Part(w *kernels.Worker, _ int) { t.delta.Apply(w, t.linear, t.x, t.y) }
 
 // BenchmarkFactors is what eight adapters on all linears add to a decoding step, a row
-// each, by their rank and by what their factors are held in: linear by linear, all eight
+// each, by family, rank and what their factors are held in: linear by linear, all eight
 // after a read of as much as the base's weight in Q4_1. Steps take turns with those that
 // only read the factors, in the same order. The fastest of each are told, without the
 // reads for the base: other work on the machine lengthens all but those.
@@ -176,13 +176,18 @@ func BenchmarkFactors(b *testing.B) {
 	for i := 0; i < len(base); i += 4096 {
 		base[i] = 1 // a page of its own
 	}
-	for _, rank := range []int{16, 64} {
-		dir := saved(b, m, map[string]any{"peft_type": "LORA", "r": rank, "target_modules": "all-linear"})
+	for name, rank := range map[string]int{"lora-r16": 16, "lora-r64": 64, "dora-r16": 16} {
+		config := map[string]any{"peft_type": "LORA", "r": rank, "target_modules": "all-linear"}
+		if name == "dora-r16" {
+			config = dora(config)
+		}
+		dir := saved(b, m, config)
 		for _, in := range []adapters.Precision{adapters.AsStored, adapters.BF16, adapters.F16, adapters.Q8_0} {
-			b.Run(fmt.Sprintf("r%d/%s", rank, in), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%s", name, in), func(b *testing.B) {
 				pool := kernels.NewPool(1)
 				defer pool.Close()
 				var all [8]*adapters.Adapter
+				params := make([][len(all)][]*adapters.Param, len(m.Sites()))
 				bytes := 0
 				for i := range all {
 					a, err := adapters.LoadIn(m, adaptertest.Open(b, dir), in)
@@ -191,6 +196,9 @@ func BenchmarkFactors(b *testing.B) {
 					}
 					all[i] = a
 					bytes += a.Bytes()
+					for _, p := range a.Params() {
+						params[p.Site][i] = append(params[p.Site][i], p)
+					}
 				}
 				step := func(added func(site, i int)) (took time.Duration) {
 					rest := base
@@ -214,7 +222,7 @@ func BenchmarkFactors(b *testing.B) {
 					pool.Run(1, &t)
 				}
 				only := func(site, i int) {
-					for _, p := range all[i].Params()[2*site:][:2] { // A and B
+					for _, p := range params[site][i] {
 						pool.Read(p.Weight)
 					}
 				}

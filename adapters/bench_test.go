@@ -161,40 +161,80 @@ type applied struct {
 
 func (t *applied) Part(w *kernels.Worker, _ int) { t.delta.Apply(w, t.linear, t.x, t.y) }
 
-// BenchmarkFactors is what eight adapters of rank 64 on all linears add to a decoding
-// step, a row each, by what their factors are held in: GB/s are of the factors, which
-// no cache holds, and read those that one thread reaches that only reads as much.
+// BenchmarkFactors is what eight adapters on all linears add to a decoding step, a row
+// each, by family, rank and what their factors are held in: linear by linear, all eight
+// after a read of as much as the base's weight in Q4_1. Steps take turns with those that
+// only read the factors, in the same order. The fastest of each are told, without the
+// reads for the base: other work on the machine lengthens all but those.
 func BenchmarkFactors(b *testing.B) {
 	m := newShaped()
-	dir := saved(b, m, map[string]any{"peft_type": "LORA", "r": 64, "target_modules": "all-linear"})
 	x, y := kernels.NewMatrix(1, 1536), kernels.NewMatrix(1, 1536)
 	for i := range x.Data {
 		x.Data[i] = float32(i%7) / 7
 	}
-	for _, in := range []adapters.Precision{adapters.AsStored, adapters.BF16, adapters.F16, adapters.Q8_0} {
-		b.Run(in.String(), func(b *testing.B) {
-			pool := kernels.NewPool(1)
-			defer pool.Close()
-			var tasks []*applied
-			bytes := 0
-			for range 8 {
-				a, err := adapters.LoadIn(m, adaptertest.Open(b, dir), in)
-				if err != nil {
-					b.Fatal(err)
+	base := make([]byte, 96<<20)
+	for i := 0; i < len(base); i += 4096 {
+		base[i] = 1 // a page of its own
+	}
+	for name, rank := range map[string]int{"lora-r16": 16, "lora-r64": 64, "dora-r16": 16} {
+		config := map[string]any{"peft_type": "LORA", "r": rank, "target_modules": "all-linear"}
+		if name == "dora-r16" {
+			config = dora(config)
+		}
+		dir := saved(b, m, config)
+		for _, in := range []adapters.Precision{adapters.AsStored, adapters.BF16, adapters.F16, adapters.Q8_0} {
+			b.Run(fmt.Sprintf("%s/%s", name, in), func(b *testing.B) {
+				pool := kernels.NewPool(1)
+				defer pool.Close()
+				var all [8]*adapters.Adapter
+				params := make([][len(all)][]*adapters.Param, len(m.Sites()))
+				bytes := 0
+				for i := range all {
+					a, err := adapters.LoadIn(m, adaptertest.Open(b, dir), in)
+					if err != nil {
+						b.Fatal(err)
+					}
+					all[i] = a
+					bytes += a.Bytes()
+					for _, p := range a.Params() {
+						params[p.Site][i] = append(params[p.Site][i], p)
+					}
 				}
-				bytes += a.Bytes()
-				for site, s := range m.Sites() {
-					tasks = append(tasks, &applied{a.Linear(site), s.Linear, x.Columns(0, s.Linear.W.Cols), y.Columns(0, s.Linear.W.Rows)})
+				step := func(added func(site, i int)) (took time.Duration) {
+					rest := base
+					for site, s := range m.Sites() {
+						w := s.Linear.W
+						n := kernels.Q4_1.RowBytes(w.Cols) * w.Rows
+						pool.Read(kernels.NewWeight(kernels.Q4_1, w.Rows, w.Cols, rest[:n]))
+						rest = rest[n:]
+						start := time.Now()
+						for i := range all {
+							added(site, i)
+						}
+						took += time.Since(start)
+					}
+					return took
 				}
-			}
-			b.SetBytes(int64(bytes))
-			peak := pool.MeasurePeak(50 * time.Millisecond).GBps
-			for b.Loop() {
-				for _, t := range tasks {
-					pool.Run(1, t)
+				var t applied
+				apply := func(site, i int) {
+					l := m.Sites()[site].Linear
+					t = applied{all[i].Linear(site), l, x.Columns(0, l.W.Cols), y.Columns(0, l.W.Rows)}
+					pool.Run(1, &t)
 				}
-			}
-			b.ReportMetric(peak, "read-GB/s")
-		})
+				only := func(site, i int) {
+					for _, p := range params[site][i] {
+						pool.Read(p.Weight)
+					}
+				}
+				walk, read := time.Hour, time.Hour
+				for b.Loop() {
+					walk, read = min(walk, step(apply)), min(read, step(only))
+				}
+				b.ReportMetric(float64(bytes)/float64(walk.Nanoseconds()), "GB/s")
+				b.ReportMetric(float64(bytes)/float64(read.Nanoseconds()), "read-GB/s")
+				b.ReportMetric(float64(walk.Microseconds())/1000, "least-ms")
+				b.ReportMetric(0, "ns/op") // of both
+			})
+		}
 	}
 }

@@ -137,7 +137,7 @@ func gradStep(rows, threads int) int {
 // InputGrad is Pool.InputGrad on the calling goroutine.
 func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 	checkMatMul(dy, dx, weight)
-	if dx.Rows > 4 && weight.Rows > 2*rowsAdded || !addsRows(weight) {
+	if dx.Rows > 4 || !addsRows(weight) {
 		active.inputGrad(w, dx, dy, weight)
 		return
 	}
@@ -154,10 +154,9 @@ func (w *Worker) InputGrad(dx, dy Matrix, weight Weight) {
 	}
 }
 
-// Of few rows, such as a decoding step has under an adapter, and of a weight of
-// few rows, InputGrad adds the weight as it lies, rowsAdded of its rows at a time.
-// Elsewhere tiles of the result are worth widening the weight for. The sum runs
-// in the same order, so the bits are the same.
+// Of few rows, such as a decoding step has under an adapter, InputGrad adds the weight
+// as it lies, rowsAdded of its rows at a time. Of more, tiles of the result are worth
+// widening the weight for. The sum runs in the same order, so the bits are the same.
 const rowsAdded = 8
 
 // addsRows reports whether the rows of a weight may be added so: vectors has a

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Draws docs/performance.svg from the figures in docs/performance.csv:
+# Draws docs/performance.svg and docs/adapters.svg from the figures in the .csv files beside them:
 # scripts/plot.sh
 set -eu
 cd "$(dirname "$0")/.."
@@ -43,3 +43,26 @@ awk '
 		}
 		print "</svg>"
 	}' docs/performance.csv > docs/performance.svg
+
+awk -F, '
+	function text(x, y, size, anchor, what) {
+		printf "<text x=\"%g\" y=\"%g\" font-size=\"%g\" text-anchor=\"%s\" fill=\"#848d97\">%s</text>\n", x, y, size, anchor, what
+	}
+	NR == 1 { next }
+	{ if (!($1 in left)) { left[$1] = 24 + 368 * groups++; drawn[groups] = $1 }
+	  x = left[$1] + 88 * bars[$1]++; at[NR] = x; count[NR] = $2; value[NR] = $3; last = NR
+	  if ($3 > most) most = $3 }
+	END {
+		floor = 238; tall = 180
+		printf "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 290\" font-family=\"sans-serif\">\n"
+		text(16, 24, 14, "start", "Tokens a second of a processor by the number of adapters, SmolLM2-135M, 32 clients")
+		printf "<line x1=\"16\" y1=\"%d\" x2=\"744\" y2=\"%d\" stroke=\"#848d97\"/>\n", floor, floor
+		for (g = 1; g <= groups; g++) text(left[drawn[g]] + 176, floor + 42, 14, "middle", "drawn " drawn[g])
+		for (i = 2; i <= last; i++) {
+			h = tall * value[i] / most
+			printf "<rect x=\"%g\" y=\"%g\" width=\"74\" height=\"%g\" fill=\"#2f81f7\"/>\n", at[i], floor - h, h
+			text(at[i] + 37, floor - h - 5, 12, "middle", value[i])
+			text(at[i] + 37, floor + 18, 12, "middle", count[i])
+		}
+		print "</svg>"
+	}' docs/adapters.csv > docs/adapters.svg

@@ -63,7 +63,7 @@ func Memory(n int) (*Mapping, error) {
 	if n == 0 {
 		return &Mapping{}, nil
 	}
-	m, err := mmap.MapRegion(nil, n, mmap.RDWR, mmap.ANON, 0)
+	m, err := mmap.MapRegion(nil, n, own, mmap.ANON, 0)
 	if err != nil {
 		return nil, fmt.Errorf("%d bytes of memory: %w", n, err)
 	}

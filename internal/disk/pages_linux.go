@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	mmap "github.com/edsrzf/mmap-go"
 	"golang.org/x/sys/unix"
 )
 
@@ -39,6 +40,10 @@ func largePages(file *os.File, m []byte) bool {
 	}
 	return unix.Fadvise(int(file.Fd()), 0, 0, unix.FADV_DONTNEED) != nil
 }
+
+// own maps memory that is private: large pages of what is shared are another setting of
+// the kernel's, which is off by default.
+const own = mmap.COPY
 
 // inLargePages asks for memory in 2 MiB pages.
 func inLargePages(m []byte) { _ = unix.Madvise(m, unix.MADV_HUGEPAGE) } // where there are none it is as good

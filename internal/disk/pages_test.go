@@ -3,8 +3,10 @@
 package disk
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -31,4 +33,39 @@ func TestLargePages(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// TestMemoryIsPrivate looks into the kernel's account of the mapping: shared memory is
+// in large pages on hardly any machine.
+func TestMemoryIsPrivate(t *testing.T) {
+	m, err := Memory(4 * largePage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	for i := 0; i < len(m.Bytes); i += 4096 {
+		m.Bytes[i] = 1
+	}
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var at uint64
+	if _, err := fmt.Sscanf(fmt.Sprintf("%p", m.Bytes), "0x%x", &at); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		var from, to uint64
+		var access string
+		if _, err := fmt.Sscanf(line, "%x-%x %s", &from, &to, &access); err != nil {
+			t.Fatal(err)
+		}
+		if from <= at && at < to {
+			if access != "rw-p" {
+				t.Errorf("it is mapped %s", access)
+			}
+			return
+		}
+	}
+	t.Error("no mapping holds it")
 }

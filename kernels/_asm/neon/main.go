@@ -21,6 +21,10 @@ var groups = map[string]func(f *file){
 		peaks(f)
 	},
 	"fused": fusedProducts,
+	"int8": func(f *file) {
+		int8Rounds(f)
+		int8Products(f)
+	},
 	"rows": func(f *file) {
 		activate(f)
 		rows(f)
@@ -29,13 +33,13 @@ var groups = map[string]func(f *file){
 }
 
 func main() {
-	group := flag.String("group", "", "products, fused or rows")
+	group := flag.String("group", "", "products, fused, int8 or rows")
 	out := flag.String("out", "", "path of the assembly")
 	stubs := flag.String("stubs", "", "path of the declarations")
 	flag.Parse()
 	generate := groups[*group]
 	if generate == nil {
-		fmt.Fprintln(os.Stderr, "neon: -group is products, fused or rows")
+		fmt.Fprintln(os.Stderr, "neon: -group is products, fused, int8 or rows")
 		os.Exit(2)
 	}
 	f := newFile(*group)

@@ -1,6 +1,7 @@
 package kernels
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"strings"
@@ -31,11 +32,16 @@ func TestInstructionCounts(t *testing.T) {
 func TestInt8InstructionCounts(t *testing.T) {
 	functions := functionsOf(t, "int8_neon_arm64.s")
 	var table strings.Builder
-	table.WriteString("| rows | 1 | 2 | 3 | 4 |\n|---|---|---|---|---|\n")
+	table.WriteString("| rows | 1 | 2 | 3 | 4 | many, `sdot` | many, `smmla` |\n|---|---|---|---|---|---|---|\n")
+	kinds := map[Format]string{Q8_0: "Plain", Q4_0: "Plain", Q5_0: "Plain", Q6_K: "Halves"} // others have minima
 	for _, f := range quantised() {
 		fmt.Fprintf(&table, "| %s |", f)
 		for rows := 1; rows <= 4; rows++ {
 			fmt.Fprintf(&table, " %.0f |", 256*perProduct(t, functions[fmt.Sprintf("int8%s_%dNEON", f, rows)], "blocks", integerProducts))
+		}
+		for _, of := range []string{"NEON", "MatrixNEON"} {
+			tile := functions["int8Tile"+cmp.Or(kinds[f], "Min")+of]
+			fmt.Fprintf(&table, " %.0f |", 256*perProduct(t, tile, "blocks", integerProducts))
 		}
 		table.WriteString("\n")
 	}

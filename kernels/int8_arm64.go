@@ -2,17 +2,14 @@
 
 package kernels
 
-import (
-	"math"
+import "golang.org/x/sys/cpu"
 
-	"golang.org/x/sys/cpu"
-)
-
-// int8SDOT is for processors with the dot products of ARMv8.2 (SDOT): eight outputs side by
-// side, two vectors.
+// int8SDOT is for processors with the dot products of ARMv8.2: eight outputs side by side,
+// two vectors. Sizes are reckoned from a first-level cache of 64 KiB, not measured.
 var int8SDOT = int8Kernels{
-	outs: 8, rows: 4, many: math.MaxInt,
+	outs: 8, rows: 4, many: 12, tileRows: 16, band: 32 << 10, panel: 512 << 10,
 	round: int8RoundNEON,
+	apart: int8RoundApartNEON,
 	products: [len(layouts)][int8Rows]int8Product{
 		Q8_0: {int8Q8_0_1NEON, int8Q8_0_2NEON, int8Q8_0_3NEON, int8Q8_0_4NEON},
 		Q4_0: {int8Q4_0_1NEON, int8Q4_0_2NEON, int8Q4_0_3NEON, int8Q4_0_4NEON},
@@ -23,10 +20,62 @@ var int8SDOT = int8Kernels{
 		Q5_K: {int8Q5_K_1NEON, int8Q5_K_2NEON, int8Q5_K_3NEON, int8Q5_K_4NEON},
 		Q6_K: {int8Q6_K_1NEON, int8Q6_K_2NEON, int8Q6_K_3NEON, int8Q6_K_4NEON},
 	},
+	unpack: [len(layouts)]func(dst, w *byte, blocks int){
+		Q8_0: int8UnpackQ8_0NEON,
+		Q4_0: int8UnpackQ4_0NEON,
+		Q4_1: int8UnpackQ4_1NEON,
+		Q5_0: int8UnpackQ5_0NEON,
+		Q5_1: int8UnpackQ5_1NEON,
+		Q4_K: int8UnpackQ4_KNEON,
+		Q5_K: int8UnpackQ5_KNEON,
+		Q6_K: int8UnpackQ6_KNEON,
+	},
+	tiles: [len(layouts)]*int8Tiles{
+		Q8_0: &sdotPlain, Q4_0: &sdotPlain, Q4_1: &sdotMin, Q5_0: &sdotPlain, Q5_1: &sdotMin,
+		Q4_K: &sdotMin, Q5_K: &sdotMin, Q6_K: &sdotHalves,
+	},
 }
 
+var (
+	sdotPlain  = int8Tiles{bytes: 576, apart: int8TilePlainNEON}
+	sdotMin    = int8Tiles{bytes: 640, apart: int8TileMinNEON}
+	sdotHalves = int8Tiles{bytes: 704, apart: int8TileHalvesNEON}
+)
+
+// int8SMMLA is for those with products of matrices of eight columns by two rows, too
+// (FEAT_I8MM), which many rows take.
+var int8SMMLA = int8Kernels{
+	outs: 8, rows: 4, many: 12, tileRows: 16, band: 32 << 10, panel: 512 << 10,
+	round:    int8RoundNEON,
+	apart:    int8RoundApartNEON,
+	products: int8SDOT.products,
+	unpack: [len(layouts)]func(dst, w *byte, blocks int){
+		Q8_0: int8UnpackQ8_0MatrixNEON,
+		Q4_0: int8UnpackQ4_0MatrixNEON,
+		Q4_1: int8UnpackQ4_1MatrixNEON,
+		Q5_0: int8UnpackQ5_0MatrixNEON,
+		Q5_1: int8UnpackQ5_1MatrixNEON,
+		Q4_K: int8UnpackQ4_KMatrixNEON,
+		Q5_K: int8UnpackQ5_KMatrixNEON,
+		Q6_K: int8UnpackQ6_KMatrixNEON,
+	},
+	tiles: [len(layouts)]*int8Tiles{
+		Q8_0: &smmlaPlain, Q4_0: &smmlaPlain, Q4_1: &smmlaMin, Q5_0: &smmlaPlain, Q5_1: &smmlaMin,
+		Q4_K: &smmlaMin, Q5_K: &smmlaMin, Q6_K: &smmlaHalves,
+	},
+}
+
+var (
+	smmlaPlain  = int8Tiles{bytes: 576, apart: int8TilePlainMatrixNEON}
+	smmlaMin    = int8Tiles{bytes: 640, apart: int8TileMinMatrixNEON}
+	smmlaHalves = int8Tiles{bytes: 704, apart: int8TileHalvesMatrixNEON}
+)
+
 func init() {
-	if cpu.ARM64.HasASIMDDP {
+	switch {
+	case cpu.ARM64.HasI8MM && cpu.ARM64.HasASIMDDP:
+		neon.int8 = &int8SMMLA
+	case cpu.ARM64.HasASIMDDP:
 		neon.int8 = &int8SDOT
 	}
 }

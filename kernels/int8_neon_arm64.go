@@ -207,3 +207,119 @@ func int8Q6_K_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q6_K_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q8_0, as one of two for int8TilePlainNEON.
+//
+//go:noescape
+func int8UnpackQ8_0NEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_0, as one of two for int8TilePlainNEON.
+//
+//go:noescape
+func int8UnpackQ4_0NEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_0, as one of two for int8TilePlainNEON.
+//
+//go:noescape
+func int8UnpackQ5_0NEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TilePlainNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_1, as one of two for int8TileMinNEON.
+//
+//go:noescape
+func int8UnpackQ4_1NEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_1, as one of two for int8TileMinNEON.
+//
+//go:noescape
+func int8UnpackQ5_1NEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_K, as one of two for int8TileMinNEON.
+//
+//go:noescape
+func int8UnpackQ4_KNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_K, as one of two for int8TileMinNEON.
+//
+//go:noescape
+func int8UnpackQ5_KNEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TileMinNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q6_K, as one of two for int8TileHalvesNEON.
+//
+//go:noescape
+func int8UnpackQ6_KNEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TileHalvesNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q8_0, as one of two for int8TilePlainMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ8_0MatrixNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_0, as one of two for int8TilePlainMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ4_0MatrixNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_0, as one of two for int8TilePlainMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ5_0MatrixNEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TilePlainMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_1, as one of two for int8TileMinMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ4_1MatrixNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_1, as one of two for int8TileMinMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ5_1MatrixNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q4_K, as one of two for int8TileMinMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ4_KMatrixNEON(dst, w *byte, blocks int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q5_K, as one of two for int8TileMinMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ5_KMatrixNEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TileMinMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+
+// dst = blocks of a group of 8 outputs, interleaved from Q6_K, as one of two for int8TileHalvesMatrixNEON.
+//
+//go:noescape
+func int8UnpackQ6_KMatrixNEON(dst, w *byte, blocks int)
+
+// Rows of rounded activations, sixteen by sixteen, tile bytes apart, times unpacked weights of 16 outputs,
+// added by 32 columns in order, to what is in dst if add is not 0.
+//
+//go:noescape
+func int8TileHalvesMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)

@@ -5231,6 +5231,3284 @@ part:
 	BNE groups
 	RET
 
+// int8UnpackQ8_0NEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ8_0NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+
+blocks:
+	FMOVD 0(R1), F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVD 8(R1), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	FSTPQ (F0, F1), 0(R0)
+	FLDPQ 16(R1), (F2, F3)
+	FLDPQ 48(R1), (F4, F5)
+	FSTPQ (F2, F4), 64(R0)
+	FSTPQ (F3, F5), 128(R0)
+	FLDPQ 80(R1), (F2, F3)
+	FLDPQ 112(R1), (F4, F5)
+	FSTPQ (F2, F4), 192(R0)
+	FSTPQ (F3, F5), 256(R0)
+	FLDPQ 144(R1), (F2, F3)
+	FLDPQ 176(R1), (F4, F5)
+	FSTPQ (F2, F4), 320(R0)
+	FSTPQ (F3, F5), 384(R0)
+	FLDPQ 208(R1), (F2, F3)
+	FLDPQ 240(R1), (F4, F5)
+	FSTPQ (F2, F4), 448(R0)
+	FSTPQ (F3, F5), 512(R0)
+	ADD $576, R0
+	ADD $272, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ4_0NEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_0NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+	VMOVI $8, V1.B16
+
+blocks:
+	FMOVD 0(R1), F2
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	FMOVD 8(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FSTPQ (F2, F3), 0(R0)
+	FLDPQ 16(R1), (F4, F5)
+	VUSHR $4, V4.B16, V8.B16
+	VAND V0.B16, V4.B16, V4.B16
+	VSUB V1.B16, V4.B16, V4.B16
+	VSUB V1.B16, V8.B16, V8.B16
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V1.B16, V5.B16, V5.B16
+	VSUB V1.B16, V9.B16, V9.B16
+	FLDPQ 48(R1), (F6, F7)
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V1.B16, V6.B16, V6.B16
+	FSTPQ (F4, F6), 64(R0)
+	VSUB V1.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 320(R0)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V1.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 128(R0)
+	VSUB V1.B16, V11.B16, V11.B16
+	FSTPQ (F9, F11), 384(R0)
+	FLDPQ 80(R1), (F4, F5)
+	VUSHR $4, V4.B16, V8.B16
+	VAND V0.B16, V4.B16, V4.B16
+	VSUB V1.B16, V4.B16, V4.B16
+	VSUB V1.B16, V8.B16, V8.B16
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V1.B16, V5.B16, V5.B16
+	VSUB V1.B16, V9.B16, V9.B16
+	FLDPQ 112(R1), (F6, F7)
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V1.B16, V6.B16, V6.B16
+	FSTPQ (F4, F6), 192(R0)
+	VSUB V1.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 448(R0)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V1.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 256(R0)
+	VSUB V1.B16, V11.B16, V11.B16
+	FSTPQ (F9, F11), 512(R0)
+	ADD $576, R0
+	ADD $144, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_0NEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_0NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V2.B16
+
+blocks:
+	FMOVD 0(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 8(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 0(R0)
+	FLDPQ 16(R1), (F9, F10)
+	FLDPQ 48(R1), (F5, F6)
+	VUSHR $4, V5.B16, V11.B16
+	VBIT V1.B16, V9.B16, V11.B16
+	VSLI $4, V9.B16, V5.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V2.B16, V5.B16, V5.B16
+	VSUB V2.B16, V11.B16, V11.B16
+	VUSHR $4, V6.B16, V12.B16
+	VBIT V1.B16, V10.B16, V12.B16
+	VSLI $4, V10.B16, V6.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V2.B16, V6.B16, V6.B16
+	VSUB V2.B16, V12.B16, V12.B16
+	FLDPQ 80(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $1, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V13.B16
+	VSLI $4, V15.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 64(R0)
+	VSUB V2.B16, V13.B16, V13.B16
+	FSTPQ (F11, F13), 320(R0)
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $1, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V14.B16
+	VSLI $4, V15.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	FSTPQ (F6, F8), 128(R0)
+	VSUB V2.B16, V14.B16, V14.B16
+	FSTPQ (F12, F14), 384(R0)
+	FLDPQ 112(R1), (F5, F6)
+	VUSHR $4, V5.B16, V11.B16
+	VUSHR $2, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V11.B16
+	VSLI $4, V15.B16, V5.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V2.B16, V5.B16, V5.B16
+	VSUB V2.B16, V11.B16, V11.B16
+	VUSHR $4, V6.B16, V12.B16
+	VUSHR $2, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V12.B16
+	VSLI $4, V15.B16, V6.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V2.B16, V6.B16, V6.B16
+	VSUB V2.B16, V12.B16, V12.B16
+	FLDPQ 144(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $3, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V13.B16
+	VSLI $4, V15.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 192(R0)
+	VSUB V2.B16, V13.B16, V13.B16
+	FSTPQ (F11, F13), 448(R0)
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $3, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V14.B16
+	VSLI $4, V15.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	FSTPQ (F6, F8), 256(R0)
+	VSUB V2.B16, V14.B16, V14.B16
+	FSTPQ (F12, F14), 512(R0)
+	ADD $576, R0
+	ADD $176, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TilePlainNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TilePlainNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	FLDPQ 64(R8), (F20, F21)
+	FLDPQ 96(R8), (F22, F23)
+	FMOVQ 0(R7), F24
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 64(R0), (F29, F30)
+	WORD $0x4f90e3b9 // sdot v25.4s, v29.16b, v16.4b[0]
+	WORD $0x4f92e3ba // sdot v26.4s, v29.16b, v18.4b[0]
+	WORD $0x4f94e3bb // sdot v27.4s, v29.16b, v20.4b[0]
+	WORD $0x4f96e3bc // sdot v28.4s, v29.16b, v22.4b[0]
+	WORD $0x4fb0e3d9 // sdot v25.4s, v30.16b, v16.4b[1]
+	WORD $0x4fb2e3da // sdot v26.4s, v30.16b, v18.4b[1]
+	WORD $0x4fb4e3db // sdot v27.4s, v30.16b, v20.4b[1]
+	WORD $0x4fb6e3dc // sdot v28.4s, v30.16b, v22.4b[1]
+	FLDPQ 192(R0), (F29, F30)
+	WORD $0x4f90ebb9 // sdot v25.4s, v29.16b, v16.4b[2]
+	WORD $0x4f92ebba // sdot v26.4s, v29.16b, v18.4b[2]
+	WORD $0x4f94ebbb // sdot v27.4s, v29.16b, v20.4b[2]
+	WORD $0x4f96ebbc // sdot v28.4s, v29.16b, v22.4b[2]
+	WORD $0x4fb0ebd9 // sdot v25.4s, v30.16b, v16.4b[3]
+	WORD $0x4fb2ebda // sdot v26.4s, v30.16b, v18.4b[3]
+	WORD $0x4fb4ebdb // sdot v27.4s, v30.16b, v20.4b[3]
+	WORD $0x4fb6ebdc // sdot v28.4s, v30.16b, v22.4b[3]
+	FLDPQ 320(R0), (F29, F30)
+	WORD $0x4f91e3b9 // sdot v25.4s, v29.16b, v17.4b[0]
+	WORD $0x4f93e3ba // sdot v26.4s, v29.16b, v19.4b[0]
+	WORD $0x4f95e3bb // sdot v27.4s, v29.16b, v21.4b[0]
+	WORD $0x4f97e3bc // sdot v28.4s, v29.16b, v23.4b[0]
+	WORD $0x4fb1e3d9 // sdot v25.4s, v30.16b, v17.4b[1]
+	WORD $0x4fb3e3da // sdot v26.4s, v30.16b, v19.4b[1]
+	WORD $0x4fb5e3db // sdot v27.4s, v30.16b, v21.4b[1]
+	WORD $0x4fb7e3dc // sdot v28.4s, v30.16b, v23.4b[1]
+	FLDPQ 448(R0), (F29, F30)
+	WORD $0x4f91ebb9 // sdot v25.4s, v29.16b, v17.4b[2]
+	WORD $0x4f93ebba // sdot v26.4s, v29.16b, v19.4b[2]
+	WORD $0x4f95ebbb // sdot v27.4s, v29.16b, v21.4b[2]
+	WORD $0x4f97ebbc // sdot v28.4s, v29.16b, v23.4b[2]
+	WORD $0x4fb1ebd9 // sdot v25.4s, v30.16b, v17.4b[3]
+	WORD $0x4fb3ebda // sdot v26.4s, v30.16b, v19.4b[3]
+	WORD $0x4fb5ebdb // sdot v27.4s, v30.16b, v21.4b[3]
+	WORD $0x4fb7ebdc // sdot v28.4s, v30.16b, v23.4b[3]
+	FMOVQ 0(R0), F29
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f9893be // fmul v30.4s, v29.4s, v24.s[0]
+	VFMLA V30.S4, V25.S4, V0.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb893be // fmul v30.4s, v29.4s, v24.s[1]
+	VFMLA V30.S4, V26.S4, V4.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f989bbe // fmul v30.4s, v29.4s, v24.s[2]
+	VFMLA V30.S4, V27.S4, V8.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb89bbe // fmul v30.4s, v29.4s, v24.s[3]
+	VFMLA V30.S4, V28.S4, V12.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 128(R0), (F29, F30)
+	WORD $0x4f90e3b9 // sdot v25.4s, v29.16b, v16.4b[0]
+	WORD $0x4f92e3ba // sdot v26.4s, v29.16b, v18.4b[0]
+	WORD $0x4f94e3bb // sdot v27.4s, v29.16b, v20.4b[0]
+	WORD $0x4f96e3bc // sdot v28.4s, v29.16b, v22.4b[0]
+	WORD $0x4fb0e3d9 // sdot v25.4s, v30.16b, v16.4b[1]
+	WORD $0x4fb2e3da // sdot v26.4s, v30.16b, v18.4b[1]
+	WORD $0x4fb4e3db // sdot v27.4s, v30.16b, v20.4b[1]
+	WORD $0x4fb6e3dc // sdot v28.4s, v30.16b, v22.4b[1]
+	FLDPQ 256(R0), (F29, F30)
+	WORD $0x4f90ebb9 // sdot v25.4s, v29.16b, v16.4b[2]
+	WORD $0x4f92ebba // sdot v26.4s, v29.16b, v18.4b[2]
+	WORD $0x4f94ebbb // sdot v27.4s, v29.16b, v20.4b[2]
+	WORD $0x4f96ebbc // sdot v28.4s, v29.16b, v22.4b[2]
+	WORD $0x4fb0ebd9 // sdot v25.4s, v30.16b, v16.4b[3]
+	WORD $0x4fb2ebda // sdot v26.4s, v30.16b, v18.4b[3]
+	WORD $0x4fb4ebdb // sdot v27.4s, v30.16b, v20.4b[3]
+	WORD $0x4fb6ebdc // sdot v28.4s, v30.16b, v22.4b[3]
+	FLDPQ 384(R0), (F29, F30)
+	WORD $0x4f91e3b9 // sdot v25.4s, v29.16b, v17.4b[0]
+	WORD $0x4f93e3ba // sdot v26.4s, v29.16b, v19.4b[0]
+	WORD $0x4f95e3bb // sdot v27.4s, v29.16b, v21.4b[0]
+	WORD $0x4f97e3bc // sdot v28.4s, v29.16b, v23.4b[0]
+	WORD $0x4fb1e3d9 // sdot v25.4s, v30.16b, v17.4b[1]
+	WORD $0x4fb3e3da // sdot v26.4s, v30.16b, v19.4b[1]
+	WORD $0x4fb5e3db // sdot v27.4s, v30.16b, v21.4b[1]
+	WORD $0x4fb7e3dc // sdot v28.4s, v30.16b, v23.4b[1]
+	FLDPQ 512(R0), (F29, F30)
+	WORD $0x4f91ebb9 // sdot v25.4s, v29.16b, v17.4b[2]
+	WORD $0x4f93ebba // sdot v26.4s, v29.16b, v19.4b[2]
+	WORD $0x4f95ebbb // sdot v27.4s, v29.16b, v21.4b[2]
+	WORD $0x4f97ebbc // sdot v28.4s, v29.16b, v23.4b[2]
+	WORD $0x4fb1ebd9 // sdot v25.4s, v30.16b, v17.4b[3]
+	WORD $0x4fb3ebda // sdot v26.4s, v30.16b, v19.4b[3]
+	WORD $0x4fb5ebdb // sdot v27.4s, v30.16b, v21.4b[3]
+	WORD $0x4fb7ebdc // sdot v28.4s, v30.16b, v23.4b[3]
+	FMOVQ 16(R0), F29
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f9893be // fmul v30.4s, v29.4s, v24.s[0]
+	VFMLA V30.S4, V25.S4, V1.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb893be // fmul v30.4s, v29.4s, v24.s[1]
+	VFMLA V30.S4, V26.S4, V5.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f989bbe // fmul v30.4s, v29.4s, v24.s[2]
+	VFMLA V30.S4, V27.S4, V9.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb89bbe // fmul v30.4s, v29.4s, v24.s[3]
+	VFMLA V30.S4, V28.S4, V13.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 96(R0), (F29, F30)
+	WORD $0x4f90e3b9 // sdot v25.4s, v29.16b, v16.4b[0]
+	WORD $0x4f92e3ba // sdot v26.4s, v29.16b, v18.4b[0]
+	WORD $0x4f94e3bb // sdot v27.4s, v29.16b, v20.4b[0]
+	WORD $0x4f96e3bc // sdot v28.4s, v29.16b, v22.4b[0]
+	WORD $0x4fb0e3d9 // sdot v25.4s, v30.16b, v16.4b[1]
+	WORD $0x4fb2e3da // sdot v26.4s, v30.16b, v18.4b[1]
+	WORD $0x4fb4e3db // sdot v27.4s, v30.16b, v20.4b[1]
+	WORD $0x4fb6e3dc // sdot v28.4s, v30.16b, v22.4b[1]
+	FLDPQ 224(R0), (F29, F30)
+	WORD $0x4f90ebb9 // sdot v25.4s, v29.16b, v16.4b[2]
+	WORD $0x4f92ebba // sdot v26.4s, v29.16b, v18.4b[2]
+	WORD $0x4f94ebbb // sdot v27.4s, v29.16b, v20.4b[2]
+	WORD $0x4f96ebbc // sdot v28.4s, v29.16b, v22.4b[2]
+	WORD $0x4fb0ebd9 // sdot v25.4s, v30.16b, v16.4b[3]
+	WORD $0x4fb2ebda // sdot v26.4s, v30.16b, v18.4b[3]
+	WORD $0x4fb4ebdb // sdot v27.4s, v30.16b, v20.4b[3]
+	WORD $0x4fb6ebdc // sdot v28.4s, v30.16b, v22.4b[3]
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4f91e3b9 // sdot v25.4s, v29.16b, v17.4b[0]
+	WORD $0x4f93e3ba // sdot v26.4s, v29.16b, v19.4b[0]
+	WORD $0x4f95e3bb // sdot v27.4s, v29.16b, v21.4b[0]
+	WORD $0x4f97e3bc // sdot v28.4s, v29.16b, v23.4b[0]
+	WORD $0x4fb1e3d9 // sdot v25.4s, v30.16b, v17.4b[1]
+	WORD $0x4fb3e3da // sdot v26.4s, v30.16b, v19.4b[1]
+	WORD $0x4fb5e3db // sdot v27.4s, v30.16b, v21.4b[1]
+	WORD $0x4fb7e3dc // sdot v28.4s, v30.16b, v23.4b[1]
+	FLDPQ 480(R0), (F29, F30)
+	WORD $0x4f91ebb9 // sdot v25.4s, v29.16b, v17.4b[2]
+	WORD $0x4f93ebba // sdot v26.4s, v29.16b, v19.4b[2]
+	WORD $0x4f95ebbb // sdot v27.4s, v29.16b, v21.4b[2]
+	WORD $0x4f97ebbc // sdot v28.4s, v29.16b, v23.4b[2]
+	WORD $0x4fb1ebd9 // sdot v25.4s, v30.16b, v17.4b[3]
+	WORD $0x4fb3ebda // sdot v26.4s, v30.16b, v19.4b[3]
+	WORD $0x4fb5ebdb // sdot v27.4s, v30.16b, v21.4b[3]
+	WORD $0x4fb7ebdc // sdot v28.4s, v30.16b, v23.4b[3]
+	FMOVQ 32(R0), F29
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f9893be // fmul v30.4s, v29.4s, v24.s[0]
+	VFMLA V30.S4, V25.S4, V2.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb893be // fmul v30.4s, v29.4s, v24.s[1]
+	VFMLA V30.S4, V26.S4, V6.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f989bbe // fmul v30.4s, v29.4s, v24.s[2]
+	VFMLA V30.S4, V27.S4, V10.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb89bbe // fmul v30.4s, v29.4s, v24.s[3]
+	VFMLA V30.S4, V28.S4, V14.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 160(R0), (F29, F30)
+	WORD $0x4f90e3b9 // sdot v25.4s, v29.16b, v16.4b[0]
+	WORD $0x4f92e3ba // sdot v26.4s, v29.16b, v18.4b[0]
+	WORD $0x4f94e3bb // sdot v27.4s, v29.16b, v20.4b[0]
+	WORD $0x4f96e3bc // sdot v28.4s, v29.16b, v22.4b[0]
+	WORD $0x4fb0e3d9 // sdot v25.4s, v30.16b, v16.4b[1]
+	WORD $0x4fb2e3da // sdot v26.4s, v30.16b, v18.4b[1]
+	WORD $0x4fb4e3db // sdot v27.4s, v30.16b, v20.4b[1]
+	WORD $0x4fb6e3dc // sdot v28.4s, v30.16b, v22.4b[1]
+	FLDPQ 288(R0), (F29, F30)
+	WORD $0x4f90ebb9 // sdot v25.4s, v29.16b, v16.4b[2]
+	WORD $0x4f92ebba // sdot v26.4s, v29.16b, v18.4b[2]
+	WORD $0x4f94ebbb // sdot v27.4s, v29.16b, v20.4b[2]
+	WORD $0x4f96ebbc // sdot v28.4s, v29.16b, v22.4b[2]
+	WORD $0x4fb0ebd9 // sdot v25.4s, v30.16b, v16.4b[3]
+	WORD $0x4fb2ebda // sdot v26.4s, v30.16b, v18.4b[3]
+	WORD $0x4fb4ebdb // sdot v27.4s, v30.16b, v20.4b[3]
+	WORD $0x4fb6ebdc // sdot v28.4s, v30.16b, v22.4b[3]
+	FLDPQ 416(R0), (F29, F30)
+	WORD $0x4f91e3b9 // sdot v25.4s, v29.16b, v17.4b[0]
+	WORD $0x4f93e3ba // sdot v26.4s, v29.16b, v19.4b[0]
+	WORD $0x4f95e3bb // sdot v27.4s, v29.16b, v21.4b[0]
+	WORD $0x4f97e3bc // sdot v28.4s, v29.16b, v23.4b[0]
+	WORD $0x4fb1e3d9 // sdot v25.4s, v30.16b, v17.4b[1]
+	WORD $0x4fb3e3da // sdot v26.4s, v30.16b, v19.4b[1]
+	WORD $0x4fb5e3db // sdot v27.4s, v30.16b, v21.4b[1]
+	WORD $0x4fb7e3dc // sdot v28.4s, v30.16b, v23.4b[1]
+	FLDPQ 544(R0), (F29, F30)
+	WORD $0x4f91ebb9 // sdot v25.4s, v29.16b, v17.4b[2]
+	WORD $0x4f93ebba // sdot v26.4s, v29.16b, v19.4b[2]
+	WORD $0x4f95ebbb // sdot v27.4s, v29.16b, v21.4b[2]
+	WORD $0x4f97ebbc // sdot v28.4s, v29.16b, v23.4b[2]
+	WORD $0x4fb1ebd9 // sdot v25.4s, v30.16b, v17.4b[3]
+	WORD $0x4fb3ebda // sdot v26.4s, v30.16b, v19.4b[3]
+	WORD $0x4fb5ebdb // sdot v27.4s, v30.16b, v21.4b[3]
+	WORD $0x4fb7ebdc // sdot v28.4s, v30.16b, v23.4b[3]
+	FMOVQ 48(R0), F29
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f9893be // fmul v30.4s, v29.4s, v24.s[0]
+	VFMLA V30.S4, V25.S4, V3.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb893be // fmul v30.4s, v29.4s, v24.s[1]
+	VFMLA V30.S4, V26.S4, V7.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4f989bbe // fmul v30.4s, v29.4s, v24.s[2]
+	VFMLA V30.S4, V27.S4, V11.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb89bbe // fmul v30.4s, v29.4s, v24.s[3]
+	VFMLA V30.S4, V28.S4, V15.S4
+	ADD $576, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
+// int8UnpackQ4_1NEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_1NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+
+blocks:
+	FMOVD 0(R1), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	FMOVD 8(R1), F2
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	FSTPQ (F1, F2), 0(R0)
+	FMOVD 16(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 24(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 64(R0)
+	FLDPQ 32(R1), (F5, F6)
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	FLDPQ 64(R1), (F7, F8)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 128(R0)
+	FSTPQ (F9, F11), 384(R0)
+	VUSHR $4, V8.B16, V12.B16
+	VAND V0.B16, V8.B16, V8.B16
+	FSTPQ (F6, F8), 192(R0)
+	FSTPQ (F10, F12), 448(R0)
+	FLDPQ 96(R1), (F5, F6)
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	FLDPQ 128(R1), (F7, F8)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	FSTPQ (F5, F7), 256(R0)
+	FSTPQ (F9, F11), 512(R0)
+	VUSHR $4, V8.B16, V12.B16
+	VAND V0.B16, V8.B16, V8.B16
+	FSTPQ (F6, F8), 320(R0)
+	FSTPQ (F10, F12), 576(R0)
+	ADD $640, R0
+	ADD $160, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_1NEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_1NEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V2.B16
+
+blocks:
+	FMOVD 0(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 8(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 0(R0)
+	FMOVD 16(R1), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f01f606 // fmov v6.4s, #16
+	VFMLA V6.S4, V3.S4, V5.S4
+	FMOVD 24(R1), F6
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	WORD $0x4f01f607 // fmov v7.4s, #16
+	VFMLA V7.S4, V4.S4, V6.S4
+	FSTPQ (F5, F6), 64(R0)
+	FLDPQ 32(R1), (F11, F12)
+	FLDPQ 64(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VBIT V1.B16, V11.B16, V13.B16
+	VSLI $4, V11.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VSUB V2.B16, V13.B16, V13.B16
+	VUSHR $4, V8.B16, V14.B16
+	VBIT V1.B16, V12.B16, V14.B16
+	VSLI $4, V12.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VSUB V2.B16, V14.B16, V14.B16
+	FLDPQ 96(R1), (F9, F10)
+	VUSHR $4, V9.B16, V15.B16
+	VUSHR $1, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V15.B16
+	VSLI $4, V17.B16, V9.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSUB V2.B16, V9.B16, V9.B16
+	FSTPQ (F7, F9), 128(R0)
+	VSUB V2.B16, V15.B16, V15.B16
+	FSTPQ (F13, F15), 384(R0)
+	VUSHR $4, V10.B16, V16.B16
+	VUSHR $1, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V16.B16
+	VSLI $4, V17.B16, V10.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSUB V2.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 192(R0)
+	VSUB V2.B16, V16.B16, V16.B16
+	FSTPQ (F14, F16), 448(R0)
+	FLDPQ 128(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $2, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V13.B16
+	VSLI $4, V17.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VSUB V2.B16, V13.B16, V13.B16
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $2, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V14.B16
+	VSLI $4, V17.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VSUB V2.B16, V14.B16, V14.B16
+	FLDPQ 160(R1), (F9, F10)
+	VUSHR $4, V9.B16, V15.B16
+	VUSHR $3, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V15.B16
+	VSLI $4, V17.B16, V9.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSUB V2.B16, V9.B16, V9.B16
+	FSTPQ (F7, F9), 256(R0)
+	VSUB V2.B16, V15.B16, V15.B16
+	FSTPQ (F13, F15), 512(R0)
+	VUSHR $4, V10.B16, V16.B16
+	VUSHR $3, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V16.B16
+	VSLI $4, V17.B16, V10.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSUB V2.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 320(R0)
+	VSUB V2.B16, V16.B16, V16.B16
+	FSTPQ (F14, F16), 576(R0)
+	ADD $640, R0
+	ADD $192, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ4_KNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_KNEON(SB), NOSPLIT, $0-24
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+
+blocks:
+	FMOVQ 0(R1), F2
+	WORD $0x0e217841 // fcvtl v1.4s, v2.4h
+	WORD $0x4e217842 // fcvtl2 v2.4s, v2.8h
+	FMOVQ 16(R1), F6
+	WORD $0x0e2178c5 // fcvtl v5.4s, v6.4h
+	WORD $0x4e2178c6 // fcvtl2 v6.4s, v6.8h
+	FMOVQ 48(R26), F7
+	WORD $0x4f879021 // fmul v1.4s, v1.4s, v7.s[0]
+	WORD $0x4fa790a5 // fmul v5.4s, v5.4s, v7.s[1]
+	WORD $0x4f879042 // fmul v2.4s, v2.4s, v7.s[0]
+	WORD $0x4fa790c6 // fmul v6.4s, v6.4s, v7.s[1]
+	ADD $32, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F4
+	VUSHLL $0, V4.B8, V3.H8
+	VUSHLL2 $0, V4.B16, V4.H8
+	WORD $0x0e217867 // fcvtl v7.4s, v3.4h
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e217868 // fcvtl2 v8.4s, v3.8h
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	FSTPQ (F7, F8), 0(R0)
+	WORD $0x0e217889 // fcvtl v9.4s, v4.4h
+	WORD $0x6e25dd29 // fmul v9.4s, v9.4s, v5.4s
+	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FSTPQ (F9, F10), 64(R0)
+	FLDPQ 16(R1), (F11, F12)
+	VUSHR $4, V11.B16, V15.B16
+	VAND V0.B16, V11.B16, V11.B16
+	VUSHR $4, V12.B16, V16.B16
+	VAND V0.B16, V12.B16, V12.B16
+	FLDPQ 48(R1), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VAND V0.B16, V13.B16, V13.B16
+	FSTPQ (F11, F13), 128(R0)
+	FSTPQ (F15, F17), 384(R0)
+	VUSHR $4, V14.B16, V18.B16
+	VAND V0.B16, V14.B16, V14.B16
+	FSTPQ (F12, F14), 192(R0)
+	FSTPQ (F16, F18), 448(R0)
+	FLDPQ 80(R1), (F11, F12)
+	VUSHR $4, V11.B16, V15.B16
+	VAND V0.B16, V11.B16, V11.B16
+	VUSHR $4, V12.B16, V16.B16
+	VAND V0.B16, V12.B16, V12.B16
+	FLDPQ 112(R1), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VAND V0.B16, V13.B16, V13.B16
+	FSTPQ (F11, F13), 256(R0)
+	FSTPQ (F15, F17), 512(R0)
+	VUSHR $4, V14.B16, V18.B16
+	VAND V0.B16, V14.B16, V14.B16
+	FSTPQ (F12, F14), 320(R0)
+	FSTPQ (F16, F18), 576(R0)
+	ADD $640, R0
+	ADD $144, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_KNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_KNEON(SB), NOSPLIT, $0-24
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V8.B16
+
+blocks:
+	FMOVQ 0(R1), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	FMOVQ 16(R1), F7
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	FMOVQ 48(R26), F9
+	WORD $0x4f899042 // fmul v2.4s, v2.4s, v9.s[0]
+	WORD $0x4fa990c6 // fmul v6.4s, v6.4s, v9.s[1]
+	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
+	WORD $0x4fa990e7 // fmul v7.4s, v7.4s, v9.s[1]
+	ADD $32, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F5
+	VUSHLL $0, V5.B8, V4.H8
+	VUSHLL2 $0, V5.B16, V5.H8
+	WORD $0x0e217889 // fcvtl v9.4s, v4.4h
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FSTPQ (F9, F10), 0(R0)
+	WORD $0x0e2178ab // fcvtl v11.4s, v5.4h
+	WORD $0x6e26dd6b // fmul v11.4s, v11.4s, v6.4s
+	WORD $0x4f01f60c // fmov v12.4s, #16
+	VFMLA V12.S4, V9.S4, V11.S4
+	WORD $0x4e2178ac // fcvtl2 v12.4s, v5.8h
+	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
+	WORD $0x4f01f60d // fmov v13.4s, #16
+	VFMLA V13.S4, V10.S4, V12.S4
+	FSTPQ (F11, F12), 64(R0)
+	FLDPQ 16(R1), (F17, F18)
+	FLDPQ 48(R1), (F13, F14)
+	VUSHR $4, V13.B16, V19.B16
+	VBIT V1.B16, V17.B16, V19.B16
+	VSLI $4, V17.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VSUB V8.B16, V13.B16, V13.B16
+	VSUB V8.B16, V19.B16, V19.B16
+	VUSHR $4, V14.B16, V20.B16
+	VBIT V1.B16, V18.B16, V20.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VSUB V8.B16, V14.B16, V14.B16
+	VSUB V8.B16, V20.B16, V20.B16
+	FLDPQ 80(R1), (F15, F16)
+	VUSHR $4, V15.B16, V21.B16
+	VUSHR $1, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V21.B16
+	VSLI $4, V23.B16, V15.B16
+	VAND V0.B16, V15.B16, V15.B16
+	VSUB V8.B16, V15.B16, V15.B16
+	FSTPQ (F13, F15), 128(R0)
+	VSUB V8.B16, V21.B16, V21.B16
+	FSTPQ (F19, F21), 384(R0)
+	VUSHR $4, V16.B16, V22.B16
+	VUSHR $1, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V22.B16
+	VSLI $4, V23.B16, V16.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VSUB V8.B16, V16.B16, V16.B16
+	FSTPQ (F14, F16), 192(R0)
+	VSUB V8.B16, V22.B16, V22.B16
+	FSTPQ (F20, F22), 448(R0)
+	FLDPQ 112(R1), (F13, F14)
+	VUSHR $4, V13.B16, V19.B16
+	VUSHR $2, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V19.B16
+	VSLI $4, V23.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VSUB V8.B16, V13.B16, V13.B16
+	VSUB V8.B16, V19.B16, V19.B16
+	VUSHR $4, V14.B16, V20.B16
+	VUSHR $2, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V20.B16
+	VSLI $4, V23.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VSUB V8.B16, V14.B16, V14.B16
+	VSUB V8.B16, V20.B16, V20.B16
+	FLDPQ 144(R1), (F15, F16)
+	VUSHR $4, V15.B16, V21.B16
+	VUSHR $3, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V21.B16
+	VSLI $4, V23.B16, V15.B16
+	VAND V0.B16, V15.B16, V15.B16
+	VSUB V8.B16, V15.B16, V15.B16
+	FSTPQ (F13, F15), 256(R0)
+	VSUB V8.B16, V21.B16, V21.B16
+	FSTPQ (F19, F21), 512(R0)
+	VUSHR $4, V16.B16, V22.B16
+	VUSHR $3, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V22.B16
+	VSLI $4, V23.B16, V16.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VSUB V8.B16, V16.B16, V16.B16
+	FSTPQ (F14, F16), 320(R0)
+	VSUB V8.B16, V22.B16, V22.B16
+	FSTPQ (F20, F22), 576(R0)
+	ADD $640, R0
+	ADD $176, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TileMinNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TileMinNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	FLDPQ 64(R8), (F20, F21)
+	FLDPQ 96(R8), (F22, F23)
+	FMOVQ 0(R7), F24
+	FMOVQ 64(R7), F25
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 128(R0), (F30, F31)
+	WORD $0x4f90e3da // sdot v26.4s, v30.16b, v16.4b[0]
+	WORD $0x4f92e3db // sdot v27.4s, v30.16b, v18.4b[0]
+	WORD $0x4f94e3dc // sdot v28.4s, v30.16b, v20.4b[0]
+	WORD $0x4f96e3dd // sdot v29.4s, v30.16b, v22.4b[0]
+	WORD $0x4fb0e3fa // sdot v26.4s, v31.16b, v16.4b[1]
+	WORD $0x4fb2e3fb // sdot v27.4s, v31.16b, v18.4b[1]
+	WORD $0x4fb4e3fc // sdot v28.4s, v31.16b, v20.4b[1]
+	WORD $0x4fb6e3fd // sdot v29.4s, v31.16b, v22.4b[1]
+	FLDPQ 256(R0), (F30, F31)
+	WORD $0x4f90ebda // sdot v26.4s, v30.16b, v16.4b[2]
+	WORD $0x4f92ebdb // sdot v27.4s, v30.16b, v18.4b[2]
+	WORD $0x4f94ebdc // sdot v28.4s, v30.16b, v20.4b[2]
+	WORD $0x4f96ebdd // sdot v29.4s, v30.16b, v22.4b[2]
+	WORD $0x4fb0ebfa // sdot v26.4s, v31.16b, v16.4b[3]
+	WORD $0x4fb2ebfb // sdot v27.4s, v31.16b, v18.4b[3]
+	WORD $0x4fb4ebfc // sdot v28.4s, v31.16b, v20.4b[3]
+	WORD $0x4fb6ebfd // sdot v29.4s, v31.16b, v22.4b[3]
+	FLDPQ 384(R0), (F30, F31)
+	WORD $0x4f91e3da // sdot v26.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3db // sdot v27.4s, v30.16b, v19.4b[0]
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb1e3fa // sdot v26.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fb // sdot v27.4s, v31.16b, v19.4b[1]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4f91ebda // sdot v26.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdb // sdot v27.4s, v30.16b, v19.4b[2]
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb1ebfa // sdot v26.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfb // sdot v27.4s, v31.16b, v19.4b[3]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 0(R0), F30
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9893df // fmul v31.4s, v30.4s, v24.s[0]
+	VFMLA V31.S4, V26.S4, V0.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb893df // fmul v31.4s, v30.4s, v24.s[1]
+	VFMLA V31.S4, V27.S4, V4.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f989bdf // fmul v31.4s, v30.4s, v24.s[2]
+	VFMLA V31.S4, V28.S4, V8.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb89bdf // fmul v31.4s, v30.4s, v24.s[3]
+	VFMLA V31.S4, V29.S4, V12.S4
+	FMOVQ 64(R0), F30
+	WORD $0x4f9913c0 // fmla v0.4s, v30.4s, v25.s[0]
+	WORD $0x4fb913c4 // fmla v4.4s, v30.4s, v25.s[1]
+	WORD $0x4f991bc8 // fmla v8.4s, v30.4s, v25.s[2]
+	WORD $0x4fb91bcc // fmla v12.4s, v30.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 192(R0), (F30, F31)
+	WORD $0x4f90e3da // sdot v26.4s, v30.16b, v16.4b[0]
+	WORD $0x4f92e3db // sdot v27.4s, v30.16b, v18.4b[0]
+	WORD $0x4f94e3dc // sdot v28.4s, v30.16b, v20.4b[0]
+	WORD $0x4f96e3dd // sdot v29.4s, v30.16b, v22.4b[0]
+	WORD $0x4fb0e3fa // sdot v26.4s, v31.16b, v16.4b[1]
+	WORD $0x4fb2e3fb // sdot v27.4s, v31.16b, v18.4b[1]
+	WORD $0x4fb4e3fc // sdot v28.4s, v31.16b, v20.4b[1]
+	WORD $0x4fb6e3fd // sdot v29.4s, v31.16b, v22.4b[1]
+	FLDPQ 320(R0), (F30, F31)
+	WORD $0x4f90ebda // sdot v26.4s, v30.16b, v16.4b[2]
+	WORD $0x4f92ebdb // sdot v27.4s, v30.16b, v18.4b[2]
+	WORD $0x4f94ebdc // sdot v28.4s, v30.16b, v20.4b[2]
+	WORD $0x4f96ebdd // sdot v29.4s, v30.16b, v22.4b[2]
+	WORD $0x4fb0ebfa // sdot v26.4s, v31.16b, v16.4b[3]
+	WORD $0x4fb2ebfb // sdot v27.4s, v31.16b, v18.4b[3]
+	WORD $0x4fb4ebfc // sdot v28.4s, v31.16b, v20.4b[3]
+	WORD $0x4fb6ebfd // sdot v29.4s, v31.16b, v22.4b[3]
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4f91e3da // sdot v26.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3db // sdot v27.4s, v30.16b, v19.4b[0]
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb1e3fa // sdot v26.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fb // sdot v27.4s, v31.16b, v19.4b[1]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4f91ebda // sdot v26.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdb // sdot v27.4s, v30.16b, v19.4b[2]
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb1ebfa // sdot v26.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfb // sdot v27.4s, v31.16b, v19.4b[3]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 16(R0), F30
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9893df // fmul v31.4s, v30.4s, v24.s[0]
+	VFMLA V31.S4, V26.S4, V1.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb893df // fmul v31.4s, v30.4s, v24.s[1]
+	VFMLA V31.S4, V27.S4, V5.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f989bdf // fmul v31.4s, v30.4s, v24.s[2]
+	VFMLA V31.S4, V28.S4, V9.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb89bdf // fmul v31.4s, v30.4s, v24.s[3]
+	VFMLA V31.S4, V29.S4, V13.S4
+	FMOVQ 80(R0), F30
+	WORD $0x4f9913c1 // fmla v1.4s, v30.4s, v25.s[0]
+	WORD $0x4fb913c5 // fmla v5.4s, v30.4s, v25.s[1]
+	WORD $0x4f991bc9 // fmla v9.4s, v30.4s, v25.s[2]
+	WORD $0x4fb91bcd // fmla v13.4s, v30.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 160(R0), (F30, F31)
+	WORD $0x4f90e3da // sdot v26.4s, v30.16b, v16.4b[0]
+	WORD $0x4f92e3db // sdot v27.4s, v30.16b, v18.4b[0]
+	WORD $0x4f94e3dc // sdot v28.4s, v30.16b, v20.4b[0]
+	WORD $0x4f96e3dd // sdot v29.4s, v30.16b, v22.4b[0]
+	WORD $0x4fb0e3fa // sdot v26.4s, v31.16b, v16.4b[1]
+	WORD $0x4fb2e3fb // sdot v27.4s, v31.16b, v18.4b[1]
+	WORD $0x4fb4e3fc // sdot v28.4s, v31.16b, v20.4b[1]
+	WORD $0x4fb6e3fd // sdot v29.4s, v31.16b, v22.4b[1]
+	FLDPQ 288(R0), (F30, F31)
+	WORD $0x4f90ebda // sdot v26.4s, v30.16b, v16.4b[2]
+	WORD $0x4f92ebdb // sdot v27.4s, v30.16b, v18.4b[2]
+	WORD $0x4f94ebdc // sdot v28.4s, v30.16b, v20.4b[2]
+	WORD $0x4f96ebdd // sdot v29.4s, v30.16b, v22.4b[2]
+	WORD $0x4fb0ebfa // sdot v26.4s, v31.16b, v16.4b[3]
+	WORD $0x4fb2ebfb // sdot v27.4s, v31.16b, v18.4b[3]
+	WORD $0x4fb4ebfc // sdot v28.4s, v31.16b, v20.4b[3]
+	WORD $0x4fb6ebfd // sdot v29.4s, v31.16b, v22.4b[3]
+	FLDPQ 416(R0), (F30, F31)
+	WORD $0x4f91e3da // sdot v26.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3db // sdot v27.4s, v30.16b, v19.4b[0]
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb1e3fa // sdot v26.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fb // sdot v27.4s, v31.16b, v19.4b[1]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4f91ebda // sdot v26.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdb // sdot v27.4s, v30.16b, v19.4b[2]
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb1ebfa // sdot v26.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfb // sdot v27.4s, v31.16b, v19.4b[3]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 32(R0), F30
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9893df // fmul v31.4s, v30.4s, v24.s[0]
+	VFMLA V31.S4, V26.S4, V2.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb893df // fmul v31.4s, v30.4s, v24.s[1]
+	VFMLA V31.S4, V27.S4, V6.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f989bdf // fmul v31.4s, v30.4s, v24.s[2]
+	VFMLA V31.S4, V28.S4, V10.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb89bdf // fmul v31.4s, v30.4s, v24.s[3]
+	VFMLA V31.S4, V29.S4, V14.S4
+	FMOVQ 96(R0), F30
+	WORD $0x4f9913c2 // fmla v2.4s, v30.4s, v25.s[0]
+	WORD $0x4fb913c6 // fmla v6.4s, v30.4s, v25.s[1]
+	WORD $0x4f991bca // fmla v10.4s, v30.4s, v25.s[2]
+	WORD $0x4fb91bce // fmla v14.4s, v30.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 224(R0), (F30, F31)
+	WORD $0x4f90e3da // sdot v26.4s, v30.16b, v16.4b[0]
+	WORD $0x4f92e3db // sdot v27.4s, v30.16b, v18.4b[0]
+	WORD $0x4f94e3dc // sdot v28.4s, v30.16b, v20.4b[0]
+	WORD $0x4f96e3dd // sdot v29.4s, v30.16b, v22.4b[0]
+	WORD $0x4fb0e3fa // sdot v26.4s, v31.16b, v16.4b[1]
+	WORD $0x4fb2e3fb // sdot v27.4s, v31.16b, v18.4b[1]
+	WORD $0x4fb4e3fc // sdot v28.4s, v31.16b, v20.4b[1]
+	WORD $0x4fb6e3fd // sdot v29.4s, v31.16b, v22.4b[1]
+	FLDPQ 352(R0), (F30, F31)
+	WORD $0x4f90ebda // sdot v26.4s, v30.16b, v16.4b[2]
+	WORD $0x4f92ebdb // sdot v27.4s, v30.16b, v18.4b[2]
+	WORD $0x4f94ebdc // sdot v28.4s, v30.16b, v20.4b[2]
+	WORD $0x4f96ebdd // sdot v29.4s, v30.16b, v22.4b[2]
+	WORD $0x4fb0ebfa // sdot v26.4s, v31.16b, v16.4b[3]
+	WORD $0x4fb2ebfb // sdot v27.4s, v31.16b, v18.4b[3]
+	WORD $0x4fb4ebfc // sdot v28.4s, v31.16b, v20.4b[3]
+	WORD $0x4fb6ebfd // sdot v29.4s, v31.16b, v22.4b[3]
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4f91e3da // sdot v26.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3db // sdot v27.4s, v30.16b, v19.4b[0]
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb1e3fa // sdot v26.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fb // sdot v27.4s, v31.16b, v19.4b[1]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4f91ebda // sdot v26.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdb // sdot v27.4s, v30.16b, v19.4b[2]
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb1ebfa // sdot v26.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfb // sdot v27.4s, v31.16b, v19.4b[3]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 48(R0), F30
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9893df // fmul v31.4s, v30.4s, v24.s[0]
+	VFMLA V31.S4, V26.S4, V3.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb893df // fmul v31.4s, v30.4s, v24.s[1]
+	VFMLA V31.S4, V27.S4, V7.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f989bdf // fmul v31.4s, v30.4s, v24.s[2]
+	VFMLA V31.S4, V28.S4, V11.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb89bdf // fmul v31.4s, v30.4s, v24.s[3]
+	VFMLA V31.S4, V29.S4, V15.S4
+	FMOVQ 112(R0), F30
+	WORD $0x4f9913c3 // fmla v3.4s, v30.4s, v25.s[0]
+	WORD $0x4fb913c7 // fmla v7.4s, v30.4s, v25.s[1]
+	WORD $0x4f991bcb // fmla v11.4s, v30.4s, v25.s[2]
+	WORD $0x4fb91bcf // fmla v15.4s, v30.4s, v25.s[3]
+	ADD $640, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
+// int8UnpackQ6_KNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ6_KNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+	VMOVI $48, V1.B16
+	VMOVI $32, V6.B16
+
+blocks:
+	FMOVQ 0(R1), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	ADD $16, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F5
+	WORD $0x0f08a4a4 // sxtl v4.8h, v5.8b
+	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
+	FSTPQ (F2, F3), 0(R0)
+	WORD $0x0f10a487 // sxtl v7.4s, v4.4h
+	WORD $0x4f10a488 // sxtl2 v8.4s, v4.8h
+	FSTPQ (F7, F8), 64(R0)
+	WORD $0x0f10a4a7 // sxtl v7.4s, v5.4h
+	WORD $0x4f10a4a8 // sxtl2 v8.4s, v5.8h
+	FSTPQ (F7, F8), 128(R0)
+	FLDPQ 16(R1), (F11, F12)
+	FLDPQ 48(R1), (F13, F14)
+	FLDPQ 80(R1), (F7, F8)
+	VUSHR $4, V7.B16, V15.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSHL $4, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V7.B16
+	VSHL $4, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V15.B16
+	VSUB V6.B16, V7.B16, V7.B16
+	VSUB V6.B16, V15.B16, V15.B16
+	VUSHR $4, V8.B16, V16.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSHL $4, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V8.B16
+	VSHL $4, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V16.B16
+	VSUB V6.B16, V8.B16, V8.B16
+	VSUB V6.B16, V16.B16, V16.B16
+	FLDPQ 112(R1), (F9, F10)
+	VUSHR $4, V9.B16, V17.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSHL $2, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V9.B16
+	VSHL $2, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V17.B16
+	VSUB V6.B16, V9.B16, V9.B16
+	FSTPQ (F7, F9), 192(R0)
+	VSUB V6.B16, V17.B16, V17.B16
+	FSTPQ (F15, F17), 448(R0)
+	VUSHR $4, V10.B16, V18.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSHL $2, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V10.B16
+	VSHL $2, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V18.B16
+	VSUB V6.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 256(R0)
+	VSUB V6.B16, V18.B16, V18.B16
+	FSTPQ (F16, F18), 512(R0)
+	FLDPQ 144(R1), (F7, F8)
+	VUSHR $4, V7.B16, V15.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VBIT V1.B16, V11.B16, V7.B16
+	VBIT V1.B16, V13.B16, V15.B16
+	VSUB V6.B16, V7.B16, V7.B16
+	VSUB V6.B16, V15.B16, V15.B16
+	VUSHR $4, V8.B16, V16.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VBIT V1.B16, V12.B16, V8.B16
+	VBIT V1.B16, V14.B16, V16.B16
+	VSUB V6.B16, V8.B16, V8.B16
+	VSUB V6.B16, V16.B16, V16.B16
+	FLDPQ 176(R1), (F9, F10)
+	VUSHR $4, V9.B16, V17.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VUSHR $2, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V9.B16
+	VUSHR $2, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V17.B16
+	VSUB V6.B16, V9.B16, V9.B16
+	FSTPQ (F7, F9), 320(R0)
+	VSUB V6.B16, V17.B16, V17.B16
+	FSTPQ (F15, F17), 576(R0)
+	VUSHR $4, V10.B16, V18.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VUSHR $2, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V10.B16
+	VUSHR $2, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V18.B16
+	VSUB V6.B16, V10.B16, V10.B16
+	FSTPQ (F8, F10), 384(R0)
+	VSUB V6.B16, V18.B16, V18.B16
+	FSTPQ (F16, F18), 640(R0)
+	ADD $704, R0
+	ADD $208, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TileHalvesNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TileHalvesNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	FLDPQ 64(R8), (F20, F21)
+	FLDPQ 96(R8), (F22, F23)
+	VEOR V24.B16, V24.B16, V24.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 192(R0), (F28, F29)
+	WORD $0x4f90e398 // sdot v24.4s, v28.16b, v16.4b[0]
+	WORD $0x4f92e399 // sdot v25.4s, v28.16b, v18.4b[0]
+	WORD $0x4f94e39a // sdot v26.4s, v28.16b, v20.4b[0]
+	WORD $0x4f96e39b // sdot v27.4s, v28.16b, v22.4b[0]
+	WORD $0x4fb0e3b8 // sdot v24.4s, v29.16b, v16.4b[1]
+	WORD $0x4fb2e3b9 // sdot v25.4s, v29.16b, v18.4b[1]
+	WORD $0x4fb4e3ba // sdot v26.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb6e3bb // sdot v27.4s, v29.16b, v22.4b[1]
+	FLDPQ 320(R0), (F28, F29)
+	WORD $0x4f90eb98 // sdot v24.4s, v28.16b, v16.4b[2]
+	WORD $0x4f92eb99 // sdot v25.4s, v28.16b, v18.4b[2]
+	WORD $0x4f94eb9a // sdot v26.4s, v28.16b, v20.4b[2]
+	WORD $0x4f96eb9b // sdot v27.4s, v28.16b, v22.4b[2]
+	WORD $0x4fb0ebb8 // sdot v24.4s, v29.16b, v16.4b[3]
+	WORD $0x4fb2ebb9 // sdot v25.4s, v29.16b, v18.4b[3]
+	WORD $0x4fb4ebba // sdot v26.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb6ebbb // sdot v27.4s, v29.16b, v22.4b[3]
+	FMOVQ 64(R0), F28
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f39 // mul v25.4s, v25.4s, v28.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f7b // mul v27.4s, v27.4s, v28.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4f91e3dc // sdot v28.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3dd // sdot v29.4s, v30.16b, v19.4b[0]
+	WORD $0x4fb1e3fc // sdot v28.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fd // sdot v29.4s, v31.16b, v19.4b[1]
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4f91ebdc // sdot v28.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdd // sdot v29.4s, v30.16b, v19.4b[2]
+	WORD $0x4fb1ebfc // sdot v28.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfd // sdot v29.4s, v31.16b, v19.4b[3]
+	FMOVQ 128(R0), F30
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	WORD $0x4ebe97b9 // mla v25.4s, v29.4s, v30.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 128(R0), F30
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
+	FMOVQ 0(R0), F28
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
+	VFMLA V29.S4, V24.S4, V0.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe939d // fmul v29.4s, v28.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V4.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9e9b9d // fmul v29.4s, v28.4s, v30.s[2]
+	VFMLA V29.S4, V26.S4, V8.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b9d // fmul v29.4s, v28.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V12.S4
+	VEOR V24.B16, V24.B16, V24.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 256(R0), (F28, F29)
+	WORD $0x4f90e398 // sdot v24.4s, v28.16b, v16.4b[0]
+	WORD $0x4f92e399 // sdot v25.4s, v28.16b, v18.4b[0]
+	WORD $0x4f94e39a // sdot v26.4s, v28.16b, v20.4b[0]
+	WORD $0x4f96e39b // sdot v27.4s, v28.16b, v22.4b[0]
+	WORD $0x4fb0e3b8 // sdot v24.4s, v29.16b, v16.4b[1]
+	WORD $0x4fb2e3b9 // sdot v25.4s, v29.16b, v18.4b[1]
+	WORD $0x4fb4e3ba // sdot v26.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb6e3bb // sdot v27.4s, v29.16b, v22.4b[1]
+	FLDPQ 384(R0), (F28, F29)
+	WORD $0x4f90eb98 // sdot v24.4s, v28.16b, v16.4b[2]
+	WORD $0x4f92eb99 // sdot v25.4s, v28.16b, v18.4b[2]
+	WORD $0x4f94eb9a // sdot v26.4s, v28.16b, v20.4b[2]
+	WORD $0x4f96eb9b // sdot v27.4s, v28.16b, v22.4b[2]
+	WORD $0x4fb0ebb8 // sdot v24.4s, v29.16b, v16.4b[3]
+	WORD $0x4fb2ebb9 // sdot v25.4s, v29.16b, v18.4b[3]
+	WORD $0x4fb4ebba // sdot v26.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb6ebbb // sdot v27.4s, v29.16b, v22.4b[3]
+	FMOVQ 80(R0), F28
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f39 // mul v25.4s, v25.4s, v28.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f7b // mul v27.4s, v27.4s, v28.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4f91e3dc // sdot v28.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3dd // sdot v29.4s, v30.16b, v19.4b[0]
+	WORD $0x4fb1e3fc // sdot v28.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fd // sdot v29.4s, v31.16b, v19.4b[1]
+	FLDPQ 640(R0), (F30, F31)
+	WORD $0x4f91ebdc // sdot v28.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdd // sdot v29.4s, v30.16b, v19.4b[2]
+	WORD $0x4fb1ebfc // sdot v28.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfd // sdot v29.4s, v31.16b, v19.4b[3]
+	FMOVQ 144(R0), F30
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	WORD $0x4ebe97b9 // mla v25.4s, v29.4s, v30.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 640(R0), (F30, F31)
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 144(R0), F30
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
+	FMOVQ 16(R0), F28
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
+	VFMLA V29.S4, V24.S4, V1.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe939d // fmul v29.4s, v28.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V5.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9e9b9d // fmul v29.4s, v28.4s, v30.s[2]
+	VFMLA V29.S4, V26.S4, V9.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b9d // fmul v29.4s, v28.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V13.S4
+	VEOR V24.B16, V24.B16, V24.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 224(R0), (F28, F29)
+	WORD $0x4f90e398 // sdot v24.4s, v28.16b, v16.4b[0]
+	WORD $0x4f92e399 // sdot v25.4s, v28.16b, v18.4b[0]
+	WORD $0x4f94e39a // sdot v26.4s, v28.16b, v20.4b[0]
+	WORD $0x4f96e39b // sdot v27.4s, v28.16b, v22.4b[0]
+	WORD $0x4fb0e3b8 // sdot v24.4s, v29.16b, v16.4b[1]
+	WORD $0x4fb2e3b9 // sdot v25.4s, v29.16b, v18.4b[1]
+	WORD $0x4fb4e3ba // sdot v26.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb6e3bb // sdot v27.4s, v29.16b, v22.4b[1]
+	FLDPQ 352(R0), (F28, F29)
+	WORD $0x4f90eb98 // sdot v24.4s, v28.16b, v16.4b[2]
+	WORD $0x4f92eb99 // sdot v25.4s, v28.16b, v18.4b[2]
+	WORD $0x4f94eb9a // sdot v26.4s, v28.16b, v20.4b[2]
+	WORD $0x4f96eb9b // sdot v27.4s, v28.16b, v22.4b[2]
+	WORD $0x4fb0ebb8 // sdot v24.4s, v29.16b, v16.4b[3]
+	WORD $0x4fb2ebb9 // sdot v25.4s, v29.16b, v18.4b[3]
+	WORD $0x4fb4ebba // sdot v26.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb6ebbb // sdot v27.4s, v29.16b, v22.4b[3]
+	FMOVQ 96(R0), F28
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f39 // mul v25.4s, v25.4s, v28.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f7b // mul v27.4s, v27.4s, v28.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4f91e3dc // sdot v28.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3dd // sdot v29.4s, v30.16b, v19.4b[0]
+	WORD $0x4fb1e3fc // sdot v28.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fd // sdot v29.4s, v31.16b, v19.4b[1]
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4f91ebdc // sdot v28.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdd // sdot v29.4s, v30.16b, v19.4b[2]
+	WORD $0x4fb1ebfc // sdot v28.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfd // sdot v29.4s, v31.16b, v19.4b[3]
+	FMOVQ 160(R0), F30
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	WORD $0x4ebe97b9 // mla v25.4s, v29.4s, v30.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 160(R0), F30
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
+	FMOVQ 32(R0), F28
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
+	VFMLA V29.S4, V24.S4, V2.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe939d // fmul v29.4s, v28.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V6.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9e9b9d // fmul v29.4s, v28.4s, v30.s[2]
+	VFMLA V29.S4, V26.S4, V10.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b9d // fmul v29.4s, v28.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V14.S4
+	VEOR V24.B16, V24.B16, V24.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 288(R0), (F28, F29)
+	WORD $0x4f90e398 // sdot v24.4s, v28.16b, v16.4b[0]
+	WORD $0x4f92e399 // sdot v25.4s, v28.16b, v18.4b[0]
+	WORD $0x4f94e39a // sdot v26.4s, v28.16b, v20.4b[0]
+	WORD $0x4f96e39b // sdot v27.4s, v28.16b, v22.4b[0]
+	WORD $0x4fb0e3b8 // sdot v24.4s, v29.16b, v16.4b[1]
+	WORD $0x4fb2e3b9 // sdot v25.4s, v29.16b, v18.4b[1]
+	WORD $0x4fb4e3ba // sdot v26.4s, v29.16b, v20.4b[1]
+	WORD $0x4fb6e3bb // sdot v27.4s, v29.16b, v22.4b[1]
+	FLDPQ 416(R0), (F28, F29)
+	WORD $0x4f90eb98 // sdot v24.4s, v28.16b, v16.4b[2]
+	WORD $0x4f92eb99 // sdot v25.4s, v28.16b, v18.4b[2]
+	WORD $0x4f94eb9a // sdot v26.4s, v28.16b, v20.4b[2]
+	WORD $0x4f96eb9b // sdot v27.4s, v28.16b, v22.4b[2]
+	WORD $0x4fb0ebb8 // sdot v24.4s, v29.16b, v16.4b[3]
+	WORD $0x4fb2ebb9 // sdot v25.4s, v29.16b, v18.4b[3]
+	WORD $0x4fb4ebba // sdot v26.4s, v29.16b, v20.4b[3]
+	WORD $0x4fb6ebbb // sdot v27.4s, v29.16b, v22.4b[3]
+	FMOVQ 112(R0), F28
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebc9f39 // mul v25.4s, v25.4s, v28.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
+	WORD $0x4ebc9f7b // mul v27.4s, v27.4s, v28.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4f91e3dc // sdot v28.4s, v30.16b, v17.4b[0]
+	WORD $0x4f93e3dd // sdot v29.4s, v30.16b, v19.4b[0]
+	WORD $0x4fb1e3fc // sdot v28.4s, v31.16b, v17.4b[1]
+	WORD $0x4fb3e3fd // sdot v29.4s, v31.16b, v19.4b[1]
+	FLDPQ 672(R0), (F30, F31)
+	WORD $0x4f91ebdc // sdot v28.4s, v30.16b, v17.4b[2]
+	WORD $0x4f93ebdd // sdot v29.4s, v30.16b, v19.4b[2]
+	WORD $0x4fb1ebfc // sdot v28.4s, v31.16b, v17.4b[3]
+	WORD $0x4fb3ebfd // sdot v29.4s, v31.16b, v19.4b[3]
+	FMOVQ 176(R0), F30
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	WORD $0x4ebe97b9 // mla v25.4s, v29.4s, v30.4s
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4f95e3dc // sdot v28.4s, v30.16b, v21.4b[0]
+	WORD $0x4f97e3dd // sdot v29.4s, v30.16b, v23.4b[0]
+	WORD $0x4fb5e3fc // sdot v28.4s, v31.16b, v21.4b[1]
+	WORD $0x4fb7e3fd // sdot v29.4s, v31.16b, v23.4b[1]
+	FLDPQ 672(R0), (F30, F31)
+	WORD $0x4f95ebdc // sdot v28.4s, v30.16b, v21.4b[2]
+	WORD $0x4f97ebdd // sdot v29.4s, v30.16b, v23.4b[2]
+	WORD $0x4fb5ebfc // sdot v28.4s, v31.16b, v21.4b[3]
+	WORD $0x4fb7ebfd // sdot v29.4s, v31.16b, v23.4b[3]
+	FMOVQ 176(R0), F30
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
+	FMOVQ 48(R0), F28
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
+	VFMLA V29.S4, V24.S4, V3.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe939d // fmul v29.4s, v28.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V7.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f9e9b9d // fmul v29.4s, v28.4s, v30.s[2]
+	VFMLA V29.S4, V26.S4, V11.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b9d // fmul v29.4s, v28.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V15.S4
+	ADD $704, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
+// int8UnpackQ8_0MatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ8_0MatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+
+blocks:
+	FMOVD 0(R1), F0
+	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
+	FMOVD 8(R1), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	FSTPQ (F0, F1), 0(R0)
+	FLDPQ 16(R1), (F2, F3)
+	FLDPQ 48(R1), (F4, F5)
+	VZIP1 V4.S4, V2.S4, V6.S4
+	VZIP2 V4.S4, V2.S4, V4.S4
+	FSTPQ (F6, F4), 64(R0)
+	VZIP1 V5.S4, V3.S4, V6.S4
+	VZIP2 V5.S4, V3.S4, V5.S4
+	FSTPQ (F6, F5), 128(R0)
+	FLDPQ 80(R1), (F2, F3)
+	FLDPQ 112(R1), (F4, F5)
+	VZIP1 V4.S4, V2.S4, V6.S4
+	VZIP2 V4.S4, V2.S4, V4.S4
+	FSTPQ (F6, F4), 192(R0)
+	VZIP1 V5.S4, V3.S4, V6.S4
+	VZIP2 V5.S4, V3.S4, V5.S4
+	FSTPQ (F6, F5), 256(R0)
+	FLDPQ 144(R1), (F2, F3)
+	FLDPQ 176(R1), (F4, F5)
+	VZIP1 V4.S4, V2.S4, V6.S4
+	VZIP2 V4.S4, V2.S4, V4.S4
+	FSTPQ (F6, F4), 320(R0)
+	VZIP1 V5.S4, V3.S4, V6.S4
+	VZIP2 V5.S4, V3.S4, V5.S4
+	FSTPQ (F6, F5), 384(R0)
+	FLDPQ 208(R1), (F2, F3)
+	FLDPQ 240(R1), (F4, F5)
+	VZIP1 V4.S4, V2.S4, V6.S4
+	VZIP2 V4.S4, V2.S4, V4.S4
+	FSTPQ (F6, F4), 448(R0)
+	VZIP1 V5.S4, V3.S4, V6.S4
+	VZIP2 V5.S4, V3.S4, V5.S4
+	FSTPQ (F6, F5), 512(R0)
+	ADD $576, R0
+	ADD $272, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ4_0MatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_0MatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+	VMOVI $8, V1.B16
+
+blocks:
+	FMOVD 0(R1), F2
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	FMOVD 8(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FSTPQ (F2, F3), 0(R0)
+	FLDPQ 16(R1), (F4, F5)
+	VUSHR $4, V4.B16, V8.B16
+	VAND V0.B16, V4.B16, V4.B16
+	VSUB V1.B16, V4.B16, V4.B16
+	VSUB V1.B16, V8.B16, V8.B16
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V1.B16, V5.B16, V5.B16
+	VSUB V1.B16, V9.B16, V9.B16
+	FLDPQ 48(R1), (F6, F7)
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V1.B16, V6.B16, V6.B16
+	VZIP1 V6.S4, V4.S4, V12.S4
+	VZIP2 V6.S4, V4.S4, V6.S4
+	FSTPQ (F12, F6), 64(R0)
+	VSUB V1.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V12.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F12, F10), 320(R0)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V1.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V12.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F12, F7), 128(R0)
+	VSUB V1.B16, V11.B16, V11.B16
+	VZIP1 V11.S4, V9.S4, V12.S4
+	VZIP2 V11.S4, V9.S4, V11.S4
+	FSTPQ (F12, F11), 384(R0)
+	FLDPQ 80(R1), (F4, F5)
+	VUSHR $4, V4.B16, V8.B16
+	VAND V0.B16, V4.B16, V4.B16
+	VSUB V1.B16, V4.B16, V4.B16
+	VSUB V1.B16, V8.B16, V8.B16
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V1.B16, V5.B16, V5.B16
+	VSUB V1.B16, V9.B16, V9.B16
+	FLDPQ 112(R1), (F6, F7)
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V1.B16, V6.B16, V6.B16
+	VZIP1 V6.S4, V4.S4, V12.S4
+	VZIP2 V6.S4, V4.S4, V6.S4
+	FSTPQ (F12, F6), 192(R0)
+	VSUB V1.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V12.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F12, F10), 448(R0)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V1.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V12.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F12, F7), 256(R0)
+	VSUB V1.B16, V11.B16, V11.B16
+	VZIP1 V11.S4, V9.S4, V12.S4
+	VZIP2 V11.S4, V9.S4, V11.S4
+	FSTPQ (F12, F11), 512(R0)
+	ADD $576, R0
+	ADD $144, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_0MatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_0MatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V2.B16
+
+blocks:
+	FMOVD 0(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 8(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 0(R0)
+	FLDPQ 16(R1), (F9, F10)
+	FLDPQ 48(R1), (F5, F6)
+	VUSHR $4, V5.B16, V11.B16
+	VBIT V1.B16, V9.B16, V11.B16
+	VSLI $4, V9.B16, V5.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V2.B16, V5.B16, V5.B16
+	VSUB V2.B16, V11.B16, V11.B16
+	VUSHR $4, V6.B16, V12.B16
+	VBIT V1.B16, V10.B16, V12.B16
+	VSLI $4, V10.B16, V6.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V2.B16, V6.B16, V6.B16
+	VSUB V2.B16, V12.B16, V12.B16
+	FLDPQ 80(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $1, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V13.B16
+	VSLI $4, V15.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V16.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F16, F7), 64(R0)
+	VSUB V2.B16, V13.B16, V13.B16
+	VZIP1 V13.S4, V11.S4, V16.S4
+	VZIP2 V13.S4, V11.S4, V13.S4
+	FSTPQ (F16, F13), 320(R0)
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $1, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V14.B16
+	VSLI $4, V15.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VZIP1 V8.S4, V6.S4, V16.S4
+	VZIP2 V8.S4, V6.S4, V8.S4
+	FSTPQ (F16, F8), 128(R0)
+	VSUB V2.B16, V14.B16, V14.B16
+	VZIP1 V14.S4, V12.S4, V16.S4
+	VZIP2 V14.S4, V12.S4, V14.S4
+	FSTPQ (F16, F14), 384(R0)
+	FLDPQ 112(R1), (F5, F6)
+	VUSHR $4, V5.B16, V11.B16
+	VUSHR $2, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V11.B16
+	VSLI $4, V15.B16, V5.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VSUB V2.B16, V5.B16, V5.B16
+	VSUB V2.B16, V11.B16, V11.B16
+	VUSHR $4, V6.B16, V12.B16
+	VUSHR $2, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V12.B16
+	VSLI $4, V15.B16, V6.B16
+	VAND V0.B16, V6.B16, V6.B16
+	VSUB V2.B16, V6.B16, V6.B16
+	VSUB V2.B16, V12.B16, V12.B16
+	FLDPQ 144(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $3, V9.B16, V15.B16
+	VBIT V1.B16, V15.B16, V13.B16
+	VSLI $4, V15.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V16.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F16, F7), 192(R0)
+	VSUB V2.B16, V13.B16, V13.B16
+	VZIP1 V13.S4, V11.S4, V16.S4
+	VZIP2 V13.S4, V11.S4, V13.S4
+	FSTPQ (F16, F13), 448(R0)
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $3, V10.B16, V15.B16
+	VBIT V1.B16, V15.B16, V14.B16
+	VSLI $4, V15.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VZIP1 V8.S4, V6.S4, V16.S4
+	VZIP2 V8.S4, V6.S4, V8.S4
+	FSTPQ (F16, F8), 256(R0)
+	VSUB V2.B16, V14.B16, V14.B16
+	VZIP1 V14.S4, V12.S4, V16.S4
+	VZIP2 V14.S4, V12.S4, V14.S4
+	FSTPQ (F16, F14), 512(R0)
+	ADD $576, R0
+	ADD $176, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TilePlainMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TilePlainMatrixNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V20.D2
+	VZIP2 V18.D2, V16.D2, V18.D2
+	VZIP1 V19.D2, V17.D2, V16.D2
+	VZIP2 V19.D2, V17.D2, V19.D2
+	FLDPQ 64(R8), (F17, F21)
+	FLDPQ 96(R8), (F22, F23)
+	VZIP1 V22.D2, V17.D2, V24.D2
+	VZIP2 V22.D2, V17.D2, V22.D2
+	VZIP1 V23.D2, V21.D2, V17.D2
+	VZIP2 V23.D2, V21.D2, V23.D2
+	FMOVQ 0(R7), F21
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 64(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 192(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 320(R0), (F29, F30)
+	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
+	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	FLDPQ 448(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	VZIP1 V26.D2, V25.D2, V29.D2
+	VZIP2 V26.D2, V25.D2, V26.D2
+	VZIP1 V28.D2, V27.D2, V25.D2
+	VZIP2 V28.D2, V27.D2, V28.D2
+	FMOVQ 0(R0), F27
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
+	VFMLA V30.S4, V29.S4, V0.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
+	VFMLA V30.S4, V26.S4, V4.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
+	VFMLA V30.S4, V25.S4, V8.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
+	VFMLA V30.S4, V28.S4, V12.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 128(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 256(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 384(R0), (F29, F30)
+	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
+	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	FLDPQ 512(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	VZIP1 V26.D2, V25.D2, V29.D2
+	VZIP2 V26.D2, V25.D2, V26.D2
+	VZIP1 V28.D2, V27.D2, V25.D2
+	VZIP2 V28.D2, V27.D2, V28.D2
+	FMOVQ 16(R0), F27
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
+	VFMLA V30.S4, V29.S4, V1.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
+	VFMLA V30.S4, V26.S4, V5.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
+	VFMLA V30.S4, V25.S4, V9.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
+	VFMLA V30.S4, V28.S4, V13.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 96(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 224(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
+	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	FLDPQ 480(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	VZIP1 V26.D2, V25.D2, V29.D2
+	VZIP2 V26.D2, V25.D2, V26.D2
+	VZIP1 V28.D2, V27.D2, V25.D2
+	VZIP2 V28.D2, V27.D2, V28.D2
+	FMOVQ 32(R0), F27
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
+	VFMLA V30.S4, V29.S4, V2.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
+	VFMLA V30.S4, V26.S4, V6.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
+	VFMLA V30.S4, V25.S4, V10.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
+	VFMLA V30.S4, V28.S4, V14.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 160(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 288(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 416(R0), (F29, F30)
+	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
+	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	FLDPQ 544(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	VZIP1 V26.D2, V25.D2, V29.D2
+	VZIP2 V26.D2, V25.D2, V26.D2
+	VZIP1 V28.D2, V27.D2, V25.D2
+	VZIP2 V28.D2, V27.D2, V28.D2
+	FMOVQ 48(R0), F27
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
+	VFMLA V30.S4, V29.S4, V3.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
+	VFMLA V30.S4, V26.S4, V7.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
+	VFMLA V30.S4, V25.S4, V11.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
+	VFMLA V30.S4, V28.S4, V15.S4
+	ADD $576, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
+// int8UnpackQ4_1MatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_1MatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+
+blocks:
+	FMOVD 0(R1), F1
+	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
+	FMOVD 8(R1), F2
+	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
+	FSTPQ (F1, F2), 0(R0)
+	FMOVD 16(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 24(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 64(R0)
+	FLDPQ 32(R1), (F5, F6)
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	FLDPQ 64(R1), (F7, F8)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V13.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F13, F7), 128(R0)
+	VZIP1 V11.S4, V9.S4, V13.S4
+	VZIP2 V11.S4, V9.S4, V11.S4
+	FSTPQ (F13, F11), 384(R0)
+	VUSHR $4, V8.B16, V12.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VZIP1 V8.S4, V6.S4, V13.S4
+	VZIP2 V8.S4, V6.S4, V8.S4
+	FSTPQ (F13, F8), 192(R0)
+	VZIP1 V12.S4, V10.S4, V13.S4
+	VZIP2 V12.S4, V10.S4, V12.S4
+	FSTPQ (F13, F12), 448(R0)
+	FLDPQ 96(R1), (F5, F6)
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	FLDPQ 128(R1), (F7, F8)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V13.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F13, F7), 256(R0)
+	VZIP1 V11.S4, V9.S4, V13.S4
+	VZIP2 V11.S4, V9.S4, V11.S4
+	FSTPQ (F13, F11), 512(R0)
+	VUSHR $4, V8.B16, V12.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VZIP1 V8.S4, V6.S4, V13.S4
+	VZIP2 V8.S4, V6.S4, V8.S4
+	FSTPQ (F13, F8), 320(R0)
+	VZIP1 V12.S4, V10.S4, V13.S4
+	VZIP2 V12.S4, V10.S4, V12.S4
+	FSTPQ (F13, F12), 576(R0)
+	ADD $640, R0
+	ADD $160, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_1MatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_1MatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V2.B16
+
+blocks:
+	FMOVD 0(R1), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	FMOVD 8(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	FSTPQ (F3, F4), 0(R0)
+	FMOVD 16(R1), F5
+	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
+	WORD $0x4f01f606 // fmov v6.4s, #16
+	VFMLA V6.S4, V3.S4, V5.S4
+	FMOVD 24(R1), F6
+	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
+	WORD $0x4f01f607 // fmov v7.4s, #16
+	VFMLA V7.S4, V4.S4, V6.S4
+	FSTPQ (F5, F6), 64(R0)
+	FLDPQ 32(R1), (F11, F12)
+	FLDPQ 64(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VBIT V1.B16, V11.B16, V13.B16
+	VSLI $4, V11.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VSUB V2.B16, V13.B16, V13.B16
+	VUSHR $4, V8.B16, V14.B16
+	VBIT V1.B16, V12.B16, V14.B16
+	VSLI $4, V12.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VSUB V2.B16, V14.B16, V14.B16
+	FLDPQ 96(R1), (F9, F10)
+	VUSHR $4, V9.B16, V15.B16
+	VUSHR $1, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V15.B16
+	VSLI $4, V17.B16, V9.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSUB V2.B16, V9.B16, V9.B16
+	VZIP1 V9.S4, V7.S4, V18.S4
+	VZIP2 V9.S4, V7.S4, V9.S4
+	FSTPQ (F18, F9), 128(R0)
+	VSUB V2.B16, V15.B16, V15.B16
+	VZIP1 V15.S4, V13.S4, V18.S4
+	VZIP2 V15.S4, V13.S4, V15.S4
+	FSTPQ (F18, F15), 384(R0)
+	VUSHR $4, V10.B16, V16.B16
+	VUSHR $1, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V16.B16
+	VSLI $4, V17.B16, V10.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSUB V2.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V18.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F18, F10), 192(R0)
+	VSUB V2.B16, V16.B16, V16.B16
+	VZIP1 V16.S4, V14.S4, V18.S4
+	VZIP2 V16.S4, V14.S4, V16.S4
+	FSTPQ (F18, F16), 448(R0)
+	FLDPQ 128(R1), (F7, F8)
+	VUSHR $4, V7.B16, V13.B16
+	VUSHR $2, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V13.B16
+	VSLI $4, V17.B16, V7.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSUB V2.B16, V7.B16, V7.B16
+	VSUB V2.B16, V13.B16, V13.B16
+	VUSHR $4, V8.B16, V14.B16
+	VUSHR $2, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V14.B16
+	VSLI $4, V17.B16, V8.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSUB V2.B16, V8.B16, V8.B16
+	VSUB V2.B16, V14.B16, V14.B16
+	FLDPQ 160(R1), (F9, F10)
+	VUSHR $4, V9.B16, V15.B16
+	VUSHR $3, V11.B16, V17.B16
+	VBIT V1.B16, V17.B16, V15.B16
+	VSLI $4, V17.B16, V9.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSUB V2.B16, V9.B16, V9.B16
+	VZIP1 V9.S4, V7.S4, V18.S4
+	VZIP2 V9.S4, V7.S4, V9.S4
+	FSTPQ (F18, F9), 256(R0)
+	VSUB V2.B16, V15.B16, V15.B16
+	VZIP1 V15.S4, V13.S4, V18.S4
+	VZIP2 V15.S4, V13.S4, V15.S4
+	FSTPQ (F18, F15), 512(R0)
+	VUSHR $4, V10.B16, V16.B16
+	VUSHR $3, V12.B16, V17.B16
+	VBIT V1.B16, V17.B16, V16.B16
+	VSLI $4, V17.B16, V10.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSUB V2.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V18.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F18, F10), 320(R0)
+	VSUB V2.B16, V16.B16, V16.B16
+	VZIP1 V16.S4, V14.S4, V18.S4
+	VZIP2 V16.S4, V14.S4, V16.S4
+	FSTPQ (F18, F16), 576(R0)
+	ADD $640, R0
+	ADD $192, R1
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ4_KMatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ4_KMatrixNEON(SB), NOSPLIT, $0-24
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+
+blocks:
+	FMOVQ 0(R1), F2
+	WORD $0x0e217841 // fcvtl v1.4s, v2.4h
+	WORD $0x4e217842 // fcvtl2 v2.4s, v2.8h
+	FMOVQ 16(R1), F6
+	WORD $0x0e2178c5 // fcvtl v5.4s, v6.4h
+	WORD $0x4e2178c6 // fcvtl2 v6.4s, v6.8h
+	FMOVQ 48(R26), F7
+	WORD $0x4f879021 // fmul v1.4s, v1.4s, v7.s[0]
+	WORD $0x4fa790a5 // fmul v5.4s, v5.4s, v7.s[1]
+	WORD $0x4f879042 // fmul v2.4s, v2.4s, v7.s[0]
+	WORD $0x4fa790c6 // fmul v6.4s, v6.4s, v7.s[1]
+	ADD $32, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F4
+	VUSHLL $0, V4.B8, V3.H8
+	VUSHLL2 $0, V4.B16, V4.H8
+	WORD $0x0e217867 // fcvtl v7.4s, v3.4h
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e217868 // fcvtl2 v8.4s, v3.8h
+	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
+	FSTPQ (F7, F8), 0(R0)
+	WORD $0x0e217889 // fcvtl v9.4s, v4.4h
+	WORD $0x6e25dd29 // fmul v9.4s, v9.4s, v5.4s
+	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
+	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
+	FSTPQ (F9, F10), 64(R0)
+	FLDPQ 16(R1), (F11, F12)
+	VUSHR $4, V11.B16, V15.B16
+	VAND V0.B16, V11.B16, V11.B16
+	VUSHR $4, V12.B16, V16.B16
+	VAND V0.B16, V12.B16, V12.B16
+	FLDPQ 48(R1), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VZIP1 V13.S4, V11.S4, V19.S4
+	VZIP2 V13.S4, V11.S4, V13.S4
+	FSTPQ (F19, F13), 128(R0)
+	VZIP1 V17.S4, V15.S4, V19.S4
+	VZIP2 V17.S4, V15.S4, V17.S4
+	FSTPQ (F19, F17), 384(R0)
+	VUSHR $4, V14.B16, V18.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VZIP1 V14.S4, V12.S4, V19.S4
+	VZIP2 V14.S4, V12.S4, V14.S4
+	FSTPQ (F19, F14), 192(R0)
+	VZIP1 V18.S4, V16.S4, V19.S4
+	VZIP2 V18.S4, V16.S4, V18.S4
+	FSTPQ (F19, F18), 448(R0)
+	FLDPQ 80(R1), (F11, F12)
+	VUSHR $4, V11.B16, V15.B16
+	VAND V0.B16, V11.B16, V11.B16
+	VUSHR $4, V12.B16, V16.B16
+	VAND V0.B16, V12.B16, V12.B16
+	FLDPQ 112(R1), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VZIP1 V13.S4, V11.S4, V19.S4
+	VZIP2 V13.S4, V11.S4, V13.S4
+	FSTPQ (F19, F13), 256(R0)
+	VZIP1 V17.S4, V15.S4, V19.S4
+	VZIP2 V17.S4, V15.S4, V17.S4
+	FSTPQ (F19, F17), 512(R0)
+	VUSHR $4, V14.B16, V18.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VZIP1 V14.S4, V12.S4, V19.S4
+	VZIP2 V14.S4, V12.S4, V14.S4
+	FSTPQ (F19, F14), 320(R0)
+	VZIP1 V18.S4, V16.S4, V19.S4
+	VZIP2 V18.S4, V16.S4, V18.S4
+	FSTPQ (F19, F18), 576(R0)
+	ADD $640, R0
+	ADD $144, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8UnpackQ5_KMatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ5_KMatrixNEON(SB), NOSPLIT, $0-24
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+	VMOVI $16, V8.B16
+
+blocks:
+	FMOVQ 0(R1), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	FMOVQ 16(R1), F7
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	FMOVQ 48(R26), F9
+	WORD $0x4f899042 // fmul v2.4s, v2.4s, v9.s[0]
+	WORD $0x4fa990c6 // fmul v6.4s, v6.4s, v9.s[1]
+	WORD $0x4f899063 // fmul v3.4s, v3.4s, v9.s[0]
+	WORD $0x4fa990e7 // fmul v7.4s, v7.4s, v9.s[1]
+	ADD $32, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F5
+	VUSHLL $0, V5.B8, V4.H8
+	VUSHLL2 $0, V5.B16, V5.H8
+	WORD $0x0e217889 // fcvtl v9.4s, v4.4h
+	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
+	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
+	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
+	FSTPQ (F9, F10), 0(R0)
+	WORD $0x0e2178ab // fcvtl v11.4s, v5.4h
+	WORD $0x6e26dd6b // fmul v11.4s, v11.4s, v6.4s
+	WORD $0x4f01f60c // fmov v12.4s, #16
+	VFMLA V12.S4, V9.S4, V11.S4
+	WORD $0x4e2178ac // fcvtl2 v12.4s, v5.8h
+	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
+	WORD $0x4f01f60d // fmov v13.4s, #16
+	VFMLA V13.S4, V10.S4, V12.S4
+	FSTPQ (F11, F12), 64(R0)
+	FLDPQ 16(R1), (F17, F18)
+	FLDPQ 48(R1), (F13, F14)
+	VUSHR $4, V13.B16, V19.B16
+	VBIT V1.B16, V17.B16, V19.B16
+	VSLI $4, V17.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VSUB V8.B16, V13.B16, V13.B16
+	VSUB V8.B16, V19.B16, V19.B16
+	VUSHR $4, V14.B16, V20.B16
+	VBIT V1.B16, V18.B16, V20.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VSUB V8.B16, V14.B16, V14.B16
+	VSUB V8.B16, V20.B16, V20.B16
+	FLDPQ 80(R1), (F15, F16)
+	VUSHR $4, V15.B16, V21.B16
+	VUSHR $1, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V21.B16
+	VSLI $4, V23.B16, V15.B16
+	VAND V0.B16, V15.B16, V15.B16
+	VSUB V8.B16, V15.B16, V15.B16
+	VZIP1 V15.S4, V13.S4, V24.S4
+	VZIP2 V15.S4, V13.S4, V15.S4
+	FSTPQ (F24, F15), 128(R0)
+	VSUB V8.B16, V21.B16, V21.B16
+	VZIP1 V21.S4, V19.S4, V24.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	FSTPQ (F24, F21), 384(R0)
+	VUSHR $4, V16.B16, V22.B16
+	VUSHR $1, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V22.B16
+	VSLI $4, V23.B16, V16.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VSUB V8.B16, V16.B16, V16.B16
+	VZIP1 V16.S4, V14.S4, V24.S4
+	VZIP2 V16.S4, V14.S4, V16.S4
+	FSTPQ (F24, F16), 192(R0)
+	VSUB V8.B16, V22.B16, V22.B16
+	VZIP1 V22.S4, V20.S4, V24.S4
+	VZIP2 V22.S4, V20.S4, V22.S4
+	FSTPQ (F24, F22), 448(R0)
+	FLDPQ 112(R1), (F13, F14)
+	VUSHR $4, V13.B16, V19.B16
+	VUSHR $2, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V19.B16
+	VSLI $4, V23.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VSUB V8.B16, V13.B16, V13.B16
+	VSUB V8.B16, V19.B16, V19.B16
+	VUSHR $4, V14.B16, V20.B16
+	VUSHR $2, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V20.B16
+	VSLI $4, V23.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VSUB V8.B16, V14.B16, V14.B16
+	VSUB V8.B16, V20.B16, V20.B16
+	FLDPQ 144(R1), (F15, F16)
+	VUSHR $4, V15.B16, V21.B16
+	VUSHR $3, V17.B16, V23.B16
+	VBIT V1.B16, V23.B16, V21.B16
+	VSLI $4, V23.B16, V15.B16
+	VAND V0.B16, V15.B16, V15.B16
+	VSUB V8.B16, V15.B16, V15.B16
+	VZIP1 V15.S4, V13.S4, V24.S4
+	VZIP2 V15.S4, V13.S4, V15.S4
+	FSTPQ (F24, F15), 256(R0)
+	VSUB V8.B16, V21.B16, V21.B16
+	VZIP1 V21.S4, V19.S4, V24.S4
+	VZIP2 V21.S4, V19.S4, V21.S4
+	FSTPQ (F24, F21), 512(R0)
+	VUSHR $4, V16.B16, V22.B16
+	VUSHR $3, V18.B16, V23.B16
+	VBIT V1.B16, V23.B16, V22.B16
+	VSLI $4, V23.B16, V16.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VSUB V8.B16, V16.B16, V16.B16
+	VZIP1 V16.S4, V14.S4, V24.S4
+	VZIP2 V16.S4, V14.S4, V16.S4
+	FSTPQ (F24, F16), 320(R0)
+	VSUB V8.B16, V22.B16, V22.B16
+	VZIP1 V22.S4, V20.S4, V24.S4
+	VZIP2 V22.S4, V20.S4, V22.S4
+	FSTPQ (F24, F22), 576(R0)
+	ADD $640, R0
+	ADD $176, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TileMinMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TileMinMatrixNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V20.D2
+	VZIP2 V18.D2, V16.D2, V18.D2
+	VZIP1 V19.D2, V17.D2, V16.D2
+	VZIP2 V19.D2, V17.D2, V19.D2
+	FLDPQ 64(R8), (F17, F21)
+	FLDPQ 96(R8), (F22, F23)
+	VZIP1 V22.D2, V17.D2, V24.D2
+	VZIP2 V22.D2, V17.D2, V22.D2
+	VZIP1 V23.D2, V21.D2, V17.D2
+	VZIP2 V23.D2, V21.D2, V23.D2
+	FMOVQ 0(R7), F21
+	FMOVQ 64(R7), F25
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 128(R0), (F30, F31)
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
+	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
+	FLDPQ 256(R0), (F30, F31)
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
+	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
+	FLDPQ 384(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V27.D2, V26.D2, V30.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	VZIP1 V29.D2, V28.D2, V26.D2
+	VZIP2 V29.D2, V28.D2, V29.D2
+	FMOVQ 0(R0), F28
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
+	VFMLA V31.S4, V30.S4, V0.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
+	VFMLA V31.S4, V27.S4, V4.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
+	VFMLA V31.S4, V26.S4, V8.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
+	VFMLA V31.S4, V29.S4, V12.S4
+	FMOVQ 64(R0), F28
+	WORD $0x4f991380 // fmla v0.4s, v28.4s, v25.s[0]
+	WORD $0x4fb91384 // fmla v4.4s, v28.4s, v25.s[1]
+	WORD $0x4f991b88 // fmla v8.4s, v28.4s, v25.s[2]
+	WORD $0x4fb91b8c // fmla v12.4s, v28.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 192(R0), (F30, F31)
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
+	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
+	FLDPQ 320(R0), (F30, F31)
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
+	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V27.D2, V26.D2, V30.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	VZIP1 V29.D2, V28.D2, V26.D2
+	VZIP2 V29.D2, V28.D2, V29.D2
+	FMOVQ 16(R0), F28
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
+	VFMLA V31.S4, V30.S4, V1.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
+	VFMLA V31.S4, V27.S4, V5.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
+	VFMLA V31.S4, V26.S4, V9.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
+	VFMLA V31.S4, V29.S4, V13.S4
+	FMOVQ 80(R0), F28
+	WORD $0x4f991381 // fmla v1.4s, v28.4s, v25.s[0]
+	WORD $0x4fb91385 // fmla v5.4s, v28.4s, v25.s[1]
+	WORD $0x4f991b89 // fmla v9.4s, v28.4s, v25.s[2]
+	WORD $0x4fb91b8d // fmla v13.4s, v28.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 160(R0), (F30, F31)
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
+	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
+	FLDPQ 288(R0), (F30, F31)
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
+	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
+	FLDPQ 416(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V27.D2, V26.D2, V30.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	VZIP1 V29.D2, V28.D2, V26.D2
+	VZIP2 V29.D2, V28.D2, V29.D2
+	FMOVQ 32(R0), F28
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
+	VFMLA V31.S4, V30.S4, V2.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
+	VFMLA V31.S4, V27.S4, V6.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
+	VFMLA V31.S4, V26.S4, V10.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
+	VFMLA V31.S4, V29.S4, V14.S4
+	FMOVQ 96(R0), F28
+	WORD $0x4f991382 // fmla v2.4s, v28.4s, v25.s[0]
+	WORD $0x4fb91386 // fmla v6.4s, v28.4s, v25.s[1]
+	WORD $0x4f991b8a // fmla v10.4s, v28.4s, v25.s[2]
+	WORD $0x4fb91b8e // fmla v14.4s, v28.4s, v25.s[3]
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 224(R0), (F30, F31)
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
+	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
+	FLDPQ 352(R0), (F30, F31)
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
+	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
+	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V27.D2, V26.D2, V30.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	VZIP1 V29.D2, V28.D2, V26.D2
+	VZIP2 V29.D2, V28.D2, V29.D2
+	FMOVQ 48(R0), F28
+	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
+	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
+	VFMLA V31.S4, V30.S4, V3.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
+	VFMLA V31.S4, V27.S4, V7.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
+	VFMLA V31.S4, V26.S4, V11.S4
+	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
+	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
+	VFMLA V31.S4, V29.S4, V15.S4
+	FMOVQ 112(R0), F28
+	WORD $0x4f991383 // fmla v3.4s, v28.4s, v25.s[0]
+	WORD $0x4fb91387 // fmla v7.4s, v28.4s, v25.s[1]
+	WORD $0x4f991b8b // fmla v11.4s, v28.4s, v25.s[2]
+	WORD $0x4fb91b8f // fmla v15.4s, v28.4s, v25.s[3]
+	ADD $640, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
+// int8UnpackQ6_KMatrixNEON(dst, w *byte, blocks int)
+TEXT ·int8UnpackQ6_KMatrixNEON(SB), NOSPLIT, $0-24
+	MOVD dst+0(FP), R0
+	MOVD w+8(FP), R1
+	MOVD blocks+16(FP), R2
+	VMOVI $15, V0.B16
+	VMOVI $48, V1.B16
+	VMOVI $32, V6.B16
+
+blocks:
+	FMOVQ 0(R1), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	ADD $16, R1
+	MOVD $8, R3
+
+part:
+	FMOVQ 0(R1), F5
+	WORD $0x0f08a4a4 // sxtl v4.8h, v5.8b
+	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
+	FSTPQ (F2, F3), 0(R0)
+	WORD $0x0f10a487 // sxtl v7.4s, v4.4h
+	WORD $0x4f10a488 // sxtl2 v8.4s, v4.8h
+	FSTPQ (F7, F8), 64(R0)
+	WORD $0x0f10a4a7 // sxtl v7.4s, v5.4h
+	WORD $0x4f10a4a8 // sxtl2 v8.4s, v5.8h
+	FSTPQ (F7, F8), 128(R0)
+	FLDPQ 16(R1), (F11, F12)
+	FLDPQ 48(R1), (F13, F14)
+	FLDPQ 80(R1), (F7, F8)
+	VUSHR $4, V7.B16, V15.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VSHL $4, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V7.B16
+	VSHL $4, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V15.B16
+	VSUB V6.B16, V7.B16, V7.B16
+	VSUB V6.B16, V15.B16, V15.B16
+	VUSHR $4, V8.B16, V16.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VSHL $4, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V8.B16
+	VSHL $4, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V16.B16
+	VSUB V6.B16, V8.B16, V8.B16
+	VSUB V6.B16, V16.B16, V16.B16
+	FLDPQ 112(R1), (F9, F10)
+	VUSHR $4, V9.B16, V17.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VSHL $2, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V9.B16
+	VSHL $2, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V17.B16
+	VSUB V6.B16, V9.B16, V9.B16
+	VZIP1 V9.S4, V7.S4, V20.S4
+	VZIP2 V9.S4, V7.S4, V9.S4
+	FSTPQ (F20, F9), 192(R0)
+	VSUB V6.B16, V17.B16, V17.B16
+	VZIP1 V17.S4, V15.S4, V20.S4
+	VZIP2 V17.S4, V15.S4, V17.S4
+	FSTPQ (F20, F17), 448(R0)
+	VUSHR $4, V10.B16, V18.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VSHL $2, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V10.B16
+	VSHL $2, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V18.B16
+	VSUB V6.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V20.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F20, F10), 256(R0)
+	VSUB V6.B16, V18.B16, V18.B16
+	VZIP1 V18.S4, V16.S4, V20.S4
+	VZIP2 V18.S4, V16.S4, V18.S4
+	FSTPQ (F20, F18), 512(R0)
+	FLDPQ 144(R1), (F7, F8)
+	VUSHR $4, V7.B16, V15.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VBIT V1.B16, V11.B16, V7.B16
+	VBIT V1.B16, V13.B16, V15.B16
+	VSUB V6.B16, V7.B16, V7.B16
+	VSUB V6.B16, V15.B16, V15.B16
+	VUSHR $4, V8.B16, V16.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VBIT V1.B16, V12.B16, V8.B16
+	VBIT V1.B16, V14.B16, V16.B16
+	VSUB V6.B16, V8.B16, V8.B16
+	VSUB V6.B16, V16.B16, V16.B16
+	FLDPQ 176(R1), (F9, F10)
+	VUSHR $4, V9.B16, V17.B16
+	VAND V0.B16, V9.B16, V9.B16
+	VUSHR $2, V11.B16, V19.B16
+	VBIT V1.B16, V19.B16, V9.B16
+	VUSHR $2, V13.B16, V19.B16
+	VBIT V1.B16, V19.B16, V17.B16
+	VSUB V6.B16, V9.B16, V9.B16
+	VZIP1 V9.S4, V7.S4, V20.S4
+	VZIP2 V9.S4, V7.S4, V9.S4
+	FSTPQ (F20, F9), 320(R0)
+	VSUB V6.B16, V17.B16, V17.B16
+	VZIP1 V17.S4, V15.S4, V20.S4
+	VZIP2 V17.S4, V15.S4, V17.S4
+	FSTPQ (F20, F17), 576(R0)
+	VUSHR $4, V10.B16, V18.B16
+	VAND V0.B16, V10.B16, V10.B16
+	VUSHR $2, V12.B16, V19.B16
+	VBIT V1.B16, V19.B16, V10.B16
+	VUSHR $2, V14.B16, V19.B16
+	VBIT V1.B16, V19.B16, V18.B16
+	VSUB V6.B16, V10.B16, V10.B16
+	VZIP1 V10.S4, V8.S4, V20.S4
+	VZIP2 V10.S4, V8.S4, V10.S4
+	FSTPQ (F20, F10), 384(R0)
+	VSUB V6.B16, V18.B16, V18.B16
+	VZIP1 V18.S4, V16.S4, V20.S4
+	VZIP2 V18.S4, V16.S4, V18.S4
+	FSTPQ (F20, F18), 640(R0)
+	ADD $704, R0
+	ADD $208, R1
+	SUBS $1, R3, R3
+	BNE part
+	SUBS $1, R2, R2
+	BNE blocks
+	RET
+
+// int8TileHalvesMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
+TEXT ·int8TileHalvesMatrixNEON(SB), 0, $64-64
+	MOVD dst+0(FP), R1
+	MOVD dstStride+8(FP), R2
+	MOVD x+16(FP), R3
+	MOVD rows+56(FP), R4
+	MOVD $scratch-64(SP), R12
+
+tiles:
+	MOVD R3, R5
+	ADD $128, R3, R6
+	MOVD $4, R11
+
+rows:
+	MOVD R1, R10
+	ADD R2, R10
+	CMP $1, R4
+	CSEL GT, R10, R12, R13
+	ADD R2, R10
+	CMP $2, R4
+	CSEL GT, R10, R12, R14
+	ADD R2, R10
+	CMP $3, R4
+	CSEL GT, R10, R12, R15
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	VEOR V14.B16, V14.B16, V14.B16
+	VEOR V15.B16, V15.B16, V15.B16
+	MOVD blocks+40(FP), R9
+	MOVD w+32(FP), R0
+	MOVD R5, R7
+	MOVD R6, R8
+	MOVD add+48(FP), R10
+	CBZ R10, blocks
+	FLDPQ 0(R1), (F0, F1)
+	FLDPQ 32(R1), (F2, F3)
+	FLDPQ 0(R13), (F4, F5)
+	FLDPQ 32(R13), (F6, F7)
+	FLDPQ 0(R14), (F8, F9)
+	FLDPQ 32(R14), (F10, F11)
+	FLDPQ 0(R15), (F12, F13)
+	FLDPQ 32(R15), (F14, F15)
+
+blocks:
+	FLDPQ 0(R8), (F16, F17)
+	FLDPQ 32(R8), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V20.D2
+	VZIP2 V18.D2, V16.D2, V18.D2
+	VZIP1 V19.D2, V17.D2, V16.D2
+	VZIP2 V19.D2, V17.D2, V19.D2
+	FLDPQ 64(R8), (F17, F21)
+	FLDPQ 96(R8), (F22, F23)
+	VZIP1 V22.D2, V17.D2, V24.D2
+	VZIP2 V22.D2, V17.D2, V22.D2
+	VZIP1 V23.D2, V21.D2, V17.D2
+	VZIP2 V23.D2, V21.D2, V23.D2
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 192(R0), (F28, F29)
+	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
+	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	FLDPQ 320(R0), (F28, F29)
+	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
+	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	VZIP1 V25.D2, V21.D2, V28.D2
+	VZIP2 V25.D2, V21.D2, V25.D2
+	VZIP1 V27.D2, V26.D2, V21.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	FMOVQ 64(R0), F26
+	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
+	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
+	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
+	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 128(R0), F26
+	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
+	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 448(R0), (F30, F31)
+	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 576(R0), (F30, F31)
+	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 128(R0), F26
+	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
+	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
+	FMOVQ 0(R0), F26
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
+	VFMLA V29.S4, V28.S4, V0.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V4.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
+	VFMLA V29.S4, V21.S4, V8.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V12.S4
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 256(R0), (F28, F29)
+	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
+	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	FLDPQ 384(R0), (F28, F29)
+	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
+	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	VZIP1 V25.D2, V21.D2, V28.D2
+	VZIP2 V25.D2, V21.D2, V25.D2
+	VZIP1 V27.D2, V26.D2, V21.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	FMOVQ 80(R0), F26
+	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
+	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
+	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
+	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
+	FLDPQ 640(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 144(R0), F26
+	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
+	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 512(R0), (F30, F31)
+	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 640(R0), (F30, F31)
+	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 144(R0), F26
+	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
+	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
+	FMOVQ 16(R0), F26
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
+	VFMLA V29.S4, V28.S4, V1.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V5.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
+	VFMLA V29.S4, V21.S4, V9.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V13.S4
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 224(R0), (F28, F29)
+	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
+	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	FLDPQ 352(R0), (F28, F29)
+	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
+	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	VZIP1 V25.D2, V21.D2, V28.D2
+	VZIP2 V25.D2, V21.D2, V25.D2
+	VZIP1 V27.D2, V26.D2, V21.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	FMOVQ 96(R0), F26
+	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
+	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
+	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
+	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 160(R0), F26
+	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
+	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 480(R0), (F30, F31)
+	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 608(R0), (F30, F31)
+	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 160(R0), F26
+	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
+	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
+	FMOVQ 32(R0), F26
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
+	VFMLA V29.S4, V28.S4, V2.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V6.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
+	VFMLA V29.S4, V21.S4, V10.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V14.S4
+	VEOR V21.B16, V21.B16, V21.B16
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	FLDPQ 288(R0), (F28, F29)
+	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
+	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	FLDPQ 416(R0), (F28, F29)
+	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
+	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	VZIP1 V25.D2, V21.D2, V28.D2
+	VZIP2 V25.D2, V21.D2, V25.D2
+	VZIP1 V27.D2, V26.D2, V21.D2
+	VZIP2 V27.D2, V26.D2, V27.D2
+	FMOVQ 112(R0), F26
+	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
+	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
+	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
+	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
+	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
+	FLDPQ 672(R0), (F30, F31)
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 176(R0), F26
+	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
+	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V29.B16, V29.B16, V29.B16
+	FLDPQ 544(R0), (F30, F31)
+	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
+	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
+	FLDPQ 672(R0), (F30, F31)
+	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
+	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
+	VZIP1 V29.D2, V26.D2, V30.D2
+	VZIP2 V29.D2, V26.D2, V29.D2
+	FMOVQ 176(R0), F26
+	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
+	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
+	FMOVQ 48(R0), F26
+	FMOVQ 0(R7), F30
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
+	VFMLA V29.S4, V28.S4, V3.S4
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
+	VFMLA V29.S4, V25.S4, V7.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
+	VFMLA V29.S4, V21.S4, V11.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
+	VFMLA V29.S4, V27.S4, V15.S4
+	ADD $704, R0
+	ADD $640, R7
+	ADD $640, R8
+	SUBS $1, R9, R9
+	BNE blocks
+	FSTPQ (F0, F1), 0(R1)
+	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F4, F5), 0(R13)
+	FSTPQ (F6, F7), 32(R13)
+	FSTPQ (F8, F9), 0(R14)
+	FSTPQ (F10, F11), 32(R14)
+	FSTPQ (F12, F13), 0(R15)
+	FSTPQ (F14, F15), 32(R15)
+	ADD R2<<2, R1, R1
+	SUBS $4, R4, R4
+	BLE done
+	ADD $16, R5
+	ADD $128, R6
+	SUBS $1, R11, R11
+	BNE rows
+	MOVD tile+24(FP), R10
+	ADD R10, R3
+	B tiles
+
+done:
+	RET
+
 DATA int8Constants<>+0(SB)/8, $0x42fe000042fe0000
 DATA int8Constants<>+8(SB)/8, $0x42fe000042fe0000
 DATA int8Constants<>+16(SB)/8, $0x0d8000000d800000

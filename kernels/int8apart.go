@@ -6,7 +6,6 @@ package kernels
 // last tile has beyond are zeros.
 const (
 	apartRows  = 16
-	apartOuts  = 32 // that are multiplied together
 	apartSums  = 4 * apartRows
 	apartCodes = 8 * apartRows
 	apartBytes = apartCodes + apartRows*int8Block
@@ -39,16 +38,16 @@ func (dst rounded) roundApart(x Matrix, from, to int) {
 }
 
 // mulApart adds the products of some blocks of columns, from 32·b on, to dst, the rows of
-// x from top on; of the first blocks it sets them. Of fewer outputs than are multiplied
-// together, all are added in few.
+// x from top on; of the first blocks it sets them. Of fewer outputs than two groups have,
+// all are added in few.
 func (x rounded) mulApart(dst Matrix, top, b, blocks int, tiles *int8Tiles, room []byte, few []float32) {
-	all := dst
-	if dst.Cols < apartOuts {
-		all = Matrix{Rows: dst.Rows, Cols: apartOuts, Stride: apartOuts, Data: few}
+	all, outs := dst, 2*active.int8.outs
+	if dst.Cols < outs {
+		all = Matrix{Rows: dst.Rows, Cols: outs, Stride: outs, Data: few}
 		copyRows(all, dst)
 	}
 	tiles.apart(&all.Data[0], 4*all.Stride, &x.tileAt(top, b)[0], x.blocks*apartBytes, &room[0], blocks, b, dst.Rows)
-	if dst.Cols < apartOuts {
+	if dst.Cols < outs {
 		copyRows(dst, all)
 	}
 }

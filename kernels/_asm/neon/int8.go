@@ -211,10 +211,13 @@ func (k *opened) factor(o, half int) vec {
 }
 
 // quads yields the codes of 32 columns of vectors of outputs: with each call of use, of
-// columns [4g, 4g+4), four of each output.
-func (k *opened) quads(outs []int, use func(o, g int, codes vec)) {
+// columns [4g, 4g+4), four of each output. What it yields lasts for so many g from one on.
+func (k *opened) quads(outs []int, lasts int, use func(o, g int, codes vec)) {
 	defer k.scope()()
-	c := k.vecs(len(outs))
+	codes := make([][]vec, lasts)
+	for i := range codes {
+		codes[i] = k.vecs(len(outs))
+	}
 	read := func(v []vec, at int) {
 		if len(v) == 2 {
 			k.loadPair(v[0], v[1], k.w, at)
@@ -225,6 +228,7 @@ func (k *opened) quads(outs []int, use func(o, g int, codes vec)) {
 	next := 4 * int8Outs
 	if k.bits == 8 {
 		for g := range 8 {
+			c := codes[g%lasts]
 			read(c, k.codes+next*g)
 			for i, o := range outs {
 				use(o, g, c[i])
@@ -233,55 +237,66 @@ func (k *opened) quads(outs []int, use func(o, g int, codes vec)) {
 		return
 	}
 	var high [2][]vec
-	switch k.bits {
-	case 5:
-		high[0] = k.vecs(len(outs))
-		read(high[0], k.interleaved.high)
-	case 6:
-		for i := range high {
+	if k.bits > 4 {
+		for i := range k.bits - 4 {
 			high[i] = k.vecs(len(outs))
 			read(high[i], k.interleaved.high+next*i)
 		}
 	}
-	upper, t := k.vec(), vec(-1)
+	upperHalves := 1
+	if lasts > 1 {
+		upperHalves = lasts * len(outs)
+	}
+	uppers := k.vecs(upperHalves)
+	t := vec(-1)
 	if k.bits > 4 {
 		t = k.vec()
 	}
 	for g := range 4 {
+		c := codes[g%lasts]
 		read(c, k.codes+next*g)
 		for i, o := range outs {
+			upper := uppers[(g*len(outs)+i)%len(uppers)]
 			k.i("VUSHR $4, %s.B16, %s.B16", c[i], upper)
 			switch k.bits {
 			case 4:
 				k.and(c[i], c[i], k.low)
-			case 5: // bits 0 and 4 of t are the fifth of either half
-				from := high[0][i]
-				if g > 0 {
-					k.i("VUSHR $%d, %s.B16, %s.B16", g, from, t)
-					from = t
-				}
-				k.bit(upper, from, k.high)
-				k.i("VSLI $4, %s.B16, %s.B16", from, c[i])
-				k.and(c[i], c[i], k.low)
+			case 5:
+				k.fifth(g, c[i], upper, high[0][i], t)
 			case 6:
 				k.and(c[i], c[i], k.low)
-				for half, v := range []vec{c[i], upper} {
-					from := high[half][i]
-					switch {
-					case g < 2:
-						k.i("VSHL $%d, %s.B16, %s.B16", 4-2*g, from, t)
-						from = t
-					case g == 3:
-						k.i("VUSHR $2, %s.B16, %s.B16", from, t)
-						from = t
-					}
-					k.bit(v, from, k.high)
-				}
+				k.twoAbove(g, c[i], high[0][i], t)
+				k.twoAbove(g, upper, high[1][i], t)
 			}
 			use(o, g, c[i])
 			use(o, g+4, upper)
 		}
 	}
+}
+
+// fifth puts bit g of high above the lower halves of the bytes c, of which it leaves only
+// these, and bit g + 4 above upper.
+func (k *opened) fifth(g int, c, upper, high, t vec) {
+	if g > 0 {
+		k.i("VUSHR $%d, %s.B16, %s.B16", g, high, t)
+		high = t
+	}
+	k.bit(upper, high, k.high)
+	k.i("VSLI $4, %s.B16, %s.B16", high, c)
+	k.and(c, c, k.low)
+}
+
+// twoAbove puts bits 2g and 2g+1 of high above c, four bits.
+func (k *opened) twoAbove(g int, c, high, t vec) {
+	switch {
+	case g < 2:
+		k.i("VSHL $%d, %s.B16, %s.B16", 4-2*g, high, t)
+		high = t
+	case g > 2:
+		k.i("VUSHR $%d, %s.B16, %s.B16", 2*g-4, high, t)
+		high = t
+	}
+	k.bit(c, high, k.high)
 }
 
 func int8Product(f *file, q *interleaved, rows int) {
@@ -336,7 +351,7 @@ func int8Product(f *file, q *interleaved, rows int) {
 				}
 				k.start(x, r, heads[r], outs, &sums[r])
 			}
-			k.quads(outs, func(o, g int, codes vec) {
+			k.quads(outs, 1, func(o, g int, codes vec) {
 				for r := range rows {
 					f.byElement("sdot", sums[r][o][g/4%halves], codes, values[r][g/4], g%4)
 				}

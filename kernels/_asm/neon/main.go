@@ -24,6 +24,7 @@ var groups = map[string]func(f *file){
 	"int8": func(f *file) {
 		int8Rounds(f)
 		int8Products(f)
+		int8Tiles(f)
 	},
 	"rows": func(f *file) {
 		activate(f)

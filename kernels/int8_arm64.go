@@ -45,7 +45,7 @@ var (
 // int8SMMLA is for those with products of matrices of eight columns by two rows, too
 // (FEAT_I8MM), which many rows take.
 var int8SMMLA = int8Kernels{
-	outs: 8, rows: 4, many: 12, tileRows: 16, band: 32 << 10, panel: 512 << 10,
+	outs: 8, rows: 4, many: 8, tileRows: 16, band: 32 << 10, panel: 512 << 10,
 	round:    int8RoundNEON,
 	apart:    int8RoundApartNEON,
 	products: int8SDOT.products,

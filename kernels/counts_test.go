@@ -48,6 +48,31 @@ func TestInt8InstructionCounts(t *testing.T) {
 	holdsTable(t, table.String())
 }
 
+// TestCachedInstructionCounts is TestInstructionCounts for keys and values of the cache.
+func TestCachedInstructionCounts(t *testing.T) {
+	rows, cached := functionsOf(t, "row_neon_arm64.s"), functionsOf(t, "cached_neon_arm64.s")
+	var table strings.Builder
+	table.WriteString("| queries | 1 | 2 | 3 | 4 |\n|---|---|---|---|---|\n")
+	for _, step := range []struct{ name, loop, wideLoop string }{{"scores", "group0Dimensions", "dimension"}, {"values", "position0", "position32"}} {
+		for _, f := range KVFormats() {
+			fmt.Fprintf(&table, "| %s, %s |", step.name, f)
+			for queries := 1; queries <= 4; queries++ {
+				body, loop := cached[fmt.Sprintf("%s%s_%dNEON", step.name, f, queries)], step.loop
+				if f == F32 {
+					body, loop = rows[fmt.Sprintf("%s%dNEON", step.name, queries)], step.wideLoop
+				}
+				if body == nil {
+					table.WriteString(" |")
+					continue
+				}
+				fmt.Fprintf(&table, " %.2f |", perProduct(t, body, loop, floatProducts))
+			}
+			table.WriteString("\n")
+		}
+	}
+	holdsTable(t, table.String())
+}
+
 // holdsTable demands that ADR 10 has a table.
 func holdsTable(t *testing.T, table string) {
 	t.Helper()

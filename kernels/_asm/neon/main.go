@@ -31,16 +31,17 @@ var groups = map[string]func(f *file){
 		rows(f)
 		attention(f)
 	},
+	"cached": cachedAttention,
 }
 
 func main() {
-	group := flag.String("group", "", "products, fused, int8 or rows")
+	group := flag.String("group", "", "products, fused, int8, rows or cached")
 	out := flag.String("out", "", "path of the assembly")
 	stubs := flag.String("stubs", "", "path of the declarations")
 	flag.Parse()
 	generate := groups[*group]
 	if generate == nil {
-		fmt.Fprintln(os.Stderr, "neon: -group is products, fused, int8 or rows")
+		fmt.Fprintln(os.Stderr, "neon: -group is products, fused, int8, rows or cached")
 		os.Exit(2)
 	}
 	f := newFile(*group)

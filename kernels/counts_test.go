@@ -32,7 +32,7 @@ func TestInstructionCounts(t *testing.T) {
 func TestInt8InstructionCounts(t *testing.T) {
 	functions := functionsOf(t, "int8_neon_arm64.s")
 	var table strings.Builder
-	table.WriteString("| rows | 1 | 2 | 3 | 4 | many, `sdot` | many, `smmla` |\n|---|---|---|---|---|---|---|\n")
+	table.WriteString("| rows | 1 | 2 | 3 | 4 | many, `sdot` | many, `smmla` | 1, ARMv8.0 | 2, ARMv8.0 |\n|---|---|---|---|---|---|---|---|---|\n")
 	kinds := map[Format]string{Q8_0: "Plain", Q4_0: "Plain", Q5_0: "Plain", Q6_K: "Halves"} // others have minima
 	for _, f := range quantised() {
 		fmt.Fprintf(&table, "| %s |", f)
@@ -42,6 +42,9 @@ func TestInt8InstructionCounts(t *testing.T) {
 		for _, of := range []string{"NEON", "MatrixNEON"} {
 			tile := functions["int8Tile"+cmp.Or(kinds[f], "Min")+of]
 			fmt.Fprintf(&table, " %.0f |", 256*perProduct(t, tile, "blocks", integerProducts))
+		}
+		for rows := 1; rows <= 2; rows++ {
+			fmt.Fprintf(&table, " %.0f |", 256*perProduct(t, functions[fmt.Sprintf("int8Long%s_%dNEON", f, rows)], "blocks", integerProducts))
 		}
 		table.WriteString("\n")
 	}
@@ -102,7 +105,7 @@ func functionsOf(t *testing.T, name string) map[string][]string {
 // What multiplies and adds, as it is written, and how many single values each does.
 var (
 	floatProducts   = map[string]int{"\tVFMLA ": 4, "// fmla ": 4}
-	integerProducts = map[string]int{"// sdot ": 16, "// smmla ": 32}
+	integerProducts = map[string]int{"// sdot ": 16, "// smmla ": 32, "// smull ": 8, "// smull2 ": 8, "// smlal ": 8, "// smlal2 ": 8}
 )
 
 // perProduct is the number of instructions of a loop over that of its

@@ -2,7 +2,27 @@
 
 package kernels
 
-import "golang.org/x/sys/cpu"
+import (
+	"math"
+
+	"golang.org/x/sys/cpu"
+)
+
+// int8SMULL is for every arm64 processor: its instructions are those of ARMv8.0.
+var int8SMULL = int8Kernels{
+	outs: 8, rows: 2, many: math.MaxInt,
+	round: int8RoundNEON,
+	products: [len(layouts)][int8Rows]int8Product{
+		Q8_0: {int8LongQ8_0_1NEON, int8LongQ8_0_2NEON},
+		Q4_0: {int8LongQ4_0_1NEON, int8LongQ4_0_2NEON},
+		Q4_1: {int8LongQ4_1_1NEON, int8LongQ4_1_2NEON},
+		Q5_0: {int8LongQ5_0_1NEON, int8LongQ5_0_2NEON},
+		Q5_1: {int8LongQ5_1_1NEON, int8LongQ5_1_2NEON},
+		Q4_K: {int8LongQ4_K_1NEON, int8LongQ4_K_2NEON},
+		Q5_K: {int8LongQ5_K_1NEON, int8LongQ5_K_2NEON},
+		Q6_K: {int8LongQ6_K_1NEON, int8LongQ6_K_2NEON},
+	},
+}
 
 // int8SDOT is for processors with the dot products of ARMv8.2: eight outputs side by side,
 // two vectors. Sizes are reckoned from a first-level cache of 64 KiB, not measured.
@@ -72,6 +92,7 @@ var (
 )
 
 func init() {
+	neon.int8 = &int8SMULL
 	switch {
 	case cpu.ARM64.HasI8MM && cpu.ARM64.HasASIMDDP:
 		neon.int8 = &int8SMMLA

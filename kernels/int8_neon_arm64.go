@@ -40,6 +40,18 @@ func int8Q8_0_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q8_0_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ8_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ8_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
 // sums of products are exact by 32 columns, and added in order.
 //
@@ -63,6 +75,18 @@ func int8Q4_0_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q4_0_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
 // sums of products are exact by 32 columns, and added in order.
@@ -88,6 +112,18 @@ func int8Q4_1_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q4_1_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_1_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_1:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_1_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
 // sums of products are exact by 32 columns, and added in order.
 //
@@ -111,6 +147,18 @@ func int8Q5_0_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q5_0_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_0:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
 // sums of products are exact by 32 columns, and added in order.
@@ -136,6 +184,18 @@ func int8Q5_1_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q5_1_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_1_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_1:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_1_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
 // sums of products are exact by 32 columns, and added in order.
 //
@@ -159,6 +219,18 @@ func int8Q4_K_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q4_K_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q4_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ4_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
 // sums of products are exact by 32 columns, and added in order.
@@ -184,6 +256,18 @@ func int8Q5_K_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //go:noescape
 func int8Q5_K_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q5_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ5_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
 // sums of products are exact by 32 columns, and added in order.
 //
@@ -207,6 +291,18 @@ func int8Q6_K_3NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blo
 //
 //go:noescape
 func int8Q6_K_4NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 1 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ6_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+
+// 2 rows of rounded activations times groups of 8 outputs, interleaved from Q6_K:
+// sums of products are exact by 32 columns, and added in order.
+//
+//go:noescape
+func int8LongQ6_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 
 // dst = blocks of a group of 8 outputs, interleaved from Q8_0, as one of two for int8TilePlainNEON.
 //

@@ -648,6 +648,361 @@ blocks:
 	BNE groups
 	RET
 
+// int8LongQ8_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ8_0_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+
+groups:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F2
+	FMOVQ 24(R2), F3
+	FMOVQ 40(R2), F4
+	FLDPQ 16(R4), (F12, F13)
+	VDUP V3.S[0], V9.S4
+	WORD $0x0e29c18b // smull v11.8h, v12.8b, v9.8b
+	WORD $0x4e602965 // saddlp v5.4s, v11.8h
+	WORD $0x4e29c18b // smull2 v11.8h, v12.16b, v9.16b
+	WORD $0x4e602967 // saddlp v7.4s, v11.8h
+	WORD $0x0e29c1ab // smull v11.8h, v13.8b, v9.8b
+	WORD $0x4e602966 // saddlp v6.4s, v11.8h
+	WORD $0x4e29c1ab // smull2 v11.8h, v13.16b, v9.16b
+	WORD $0x4e602968 // saddlp v8.4s, v11.8h
+	FLDPQ 48(R4), (F12, F13)
+	VDUP V3.S[1], V9.S4
+	WORD $0x0e29c18b // smull v11.8h, v12.8b, v9.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e29c18b // smull2 v11.8h, v12.16b, v9.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e29c1ab // smull v11.8h, v13.8b, v9.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e29c1ab // smull2 v11.8h, v13.16b, v9.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 80(R4), (F12, F13)
+	VDUP V3.S[2], V9.S4
+	WORD $0x0e29c18b // smull v11.8h, v12.8b, v9.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e29c18b // smull2 v11.8h, v12.16b, v9.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e29c1ab // smull v11.8h, v13.8b, v9.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e29c1ab // smull2 v11.8h, v13.16b, v9.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 112(R4), (F12, F13)
+	VDUP V3.S[3], V9.S4
+	WORD $0x0e29c18b // smull v11.8h, v12.8b, v9.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e29c18b // smull2 v11.8h, v12.16b, v9.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e29c1ab // smull v11.8h, v13.8b, v9.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e29c1ab // smull2 v11.8h, v13.16b, v9.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 144(R4), (F12, F13)
+	VDUP V4.S[0], V10.S4
+	WORD $0x0e2ac18b // smull v11.8h, v12.8b, v10.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2ac18b // smull2 v11.8h, v12.16b, v10.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e2ac1ab // smull v11.8h, v13.8b, v10.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e2ac1ab // smull2 v11.8h, v13.16b, v10.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 176(R4), (F12, F13)
+	VDUP V4.S[1], V10.S4
+	WORD $0x0e2ac18b // smull v11.8h, v12.8b, v10.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2ac18b // smull2 v11.8h, v12.16b, v10.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e2ac1ab // smull v11.8h, v13.8b, v10.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e2ac1ab // smull2 v11.8h, v13.16b, v10.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 208(R4), (F12, F13)
+	VDUP V4.S[2], V10.S4
+	WORD $0x0e2ac18b // smull v11.8h, v12.8b, v10.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2ac18b // smull2 v11.8h, v12.16b, v10.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e2ac1ab // smull v11.8h, v13.8b, v10.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e2ac1ab // smull2 v11.8h, v13.16b, v10.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	FLDPQ 240(R4), (F12, F13)
+	VDUP V4.S[3], V10.S4
+	WORD $0x0e2ac18b // smull v11.8h, v12.8b, v10.8b
+	WORD $0x4e606965 // sadalp v5.4s, v11.8h
+	WORD $0x4e2ac18b // smull2 v11.8h, v12.16b, v10.16b
+	WORD $0x4e606967 // sadalp v7.4s, v11.8h
+	WORD $0x0e2ac1ab // smull v11.8h, v13.8b, v10.8b
+	WORD $0x4e606966 // sadalp v6.4s, v11.8h
+	WORD $0x4e2ac1ab // smull2 v11.8h, v13.16b, v10.16b
+	WORD $0x4e606968 // sadalp v8.4s, v11.8h
+	VADDP V7.S4, V5.S4, V5.S4
+	FMOVD 0(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4e21d8a5 // scvtf v5.4s, v5.4s
+	WORD $0x4f82918d // fmul v13.4s, v12.4s, v2.s[0]
+	VFMLA V13.S4, V5.S4, V0.S4
+	VADDP V8.S4, V6.S4, V6.S4
+	FMOVD 8(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f82918d // fmul v13.4s, v12.4s, v2.s[0]
+	VFMLA V13.S4, V6.S4, V1.S4
+	ADD R3, R2
+	ADD $272, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F0, F1), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ8_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ8_0_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+
+groups:
+	VEOR V0.B16, V0.B16, V0.B16
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F4
+	FMOVQ 24(R2), F5
+	FMOVQ 40(R2), F6
+	FMOVQ 56(R2), F7
+	FMOVQ 80(R2), F8
+	FMOVQ 96(R2), F9
+	FMOVQ 16(R4), F16
+	VDUP V5.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6029aa // saddlp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6029ab // saddlp v11.4s, v13.8h
+	VDUP V8.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6029ae // saddlp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6029af // saddlp v15.4s, v13.8h
+	FMOVQ 48(R4), F16
+	VDUP V5.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 80(R4), F16
+	VDUP V5.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 112(R4), F16
+	VDUP V5.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 144(R4), F16
+	VDUP V6.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 176(R4), F16
+	VDUP V6.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 208(R4), F16
+	VDUP V6.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 240(R4), F16
+	VDUP V6.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	VADDP V11.S4, V10.S4, V10.S4
+	VADDP V15.S4, V14.S4, V14.S4
+	FMOVD 0(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f849211 // fmul v17.4s, v16.4s, v4.s[0]
+	VFMLA V17.S4, V10.S4, V0.S4
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f879211 // fmul v17.4s, v16.4s, v7.s[0]
+	VFMLA V17.S4, V14.S4, V2.S4
+	FMOVQ 32(R4), F16
+	VDUP V5.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6029aa // saddlp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6029ab // saddlp v11.4s, v13.8h
+	VDUP V8.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6029ae // saddlp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6029af // saddlp v15.4s, v13.8h
+	FMOVQ 64(R4), F16
+	VDUP V5.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 96(R4), F16
+	VDUP V5.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 128(R4), F16
+	VDUP V5.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V8.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 160(R4), F16
+	VDUP V6.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[0], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 192(R4), F16
+	VDUP V6.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[1], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 224(R4), F16
+	VDUP V6.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[2], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	FMOVQ 256(R4), F16
+	VDUP V6.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069aa // sadalp v10.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069ab // sadalp v11.4s, v13.8h
+	VDUP V9.S[3], V12.S4
+	WORD $0x0e2cc20d // smull v13.8h, v16.8b, v12.8b
+	WORD $0x4e6069ae // sadalp v14.4s, v13.8h
+	WORD $0x4e2cc20d // smull2 v13.8h, v16.16b, v12.16b
+	WORD $0x4e6069af // sadalp v15.4s, v13.8h
+	VADDP V11.S4, V10.S4, V10.S4
+	VADDP V15.S4, V14.S4, V14.S4
+	FMOVD 8(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e21d94a // scvtf v10.4s, v10.4s
+	WORD $0x4f849211 // fmul v17.4s, v16.4s, v4.s[0]
+	VFMLA V17.S4, V10.S4, V1.S4
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f879211 // fmul v17.4s, v16.4s, v7.s[0]
+	VFMLA V17.S4, V14.S4, V3.S4
+	ADD R3, R2
+	ADD $272, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F0, F1), 0(R7)
+	ADD R1, R7
+	FSTPQ (F2, F3), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
 // int8Q4_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 TEXT ·int8Q4_0_1NEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
@@ -1169,6 +1524,305 @@ blocks:
 	FSTPQ (F5, F6), 0(R7)
 	ADD R1, R7
 	FSTPQ (F7, F8), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_0_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F3
+	FMOVQ 24(R2), F4
+	FMOVQ 40(R2), F5
+	FLDPQ 16(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[0], V10.S4
+	WORD $0x0e2ac186 // smull v6.8h, v12.8b, v10.8b
+	WORD $0x4e2ac188 // smull2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[0], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2ac1a7 // smull v7.8h, v13.8b, v10.8b
+	WORD $0x4e2ac1a9 // smull2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 48(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[1], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[1], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 80(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[2], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[2], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 112(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[3], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[3], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	VADDP V8.H8, V6.H8, V6.H8
+	VDUP V3.S[2], V8.S4
+	VADD V8.H8, V6.H8, V6.H8
+	WORD $0x4e6028c6 // saddlp v6.4s, v6.8h
+	FMOVD 0(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f83918d // fmul v13.4s, v12.4s, v3.s[0]
+	VFMLA V13.S4, V6.S4, V1.S4
+	VADDP V9.H8, V7.H8, V7.H8
+	VDUP V3.S[2], V9.S4
+	VADD V9.H8, V7.H8, V7.H8
+	WORD $0x4e6028e7 // saddlp v7.4s, v7.8h
+	FMOVD 8(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f83918d // fmul v13.4s, v12.4s, v3.s[0]
+	VFMLA V13.S4, V7.S4, V2.S4
+	ADD R3, R2
+	ADD $144, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F1, F2), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_0_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F5
+	FMOVQ 24(R2), F6
+	FMOVQ 40(R2), F7
+	FMOVQ 56(R2), F8
+	FMOVQ 80(R2), F9
+	FMOVQ 96(R2), F10
+	FMOVQ 16(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[0], V13.S4
+	WORD $0x0e2dc20b // smull v11.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20c // smull2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[0], V13.S4
+	WORD $0x0e2dc20e // smull v14.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20f // smull2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[0], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[0], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 48(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[1], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[1], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[1], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[1], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 80(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[2], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[2], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[2], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[2], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 112(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[3], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[3], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[3], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[3], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	VADDP V12.H8, V11.H8, V11.H8
+	VDUP V5.S[2], V12.S4
+	VADD V12.H8, V11.H8, V11.H8
+	WORD $0x4e60296b // saddlp v11.4s, v11.8h
+	VADDP V15.H8, V14.H8, V14.H8
+	VDUP V8.S[2], V15.S4
+	VADD V15.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	FMOVD 0(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f859211 // fmul v17.4s, v16.4s, v5.s[0]
+	VFMLA V17.S4, V11.S4, V1.S4
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f889211 // fmul v17.4s, v16.4s, v8.s[0]
+	VFMLA V17.S4, V14.S4, V3.S4
+	FMOVQ 32(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[0], V13.S4
+	WORD $0x0e2dc20b // smull v11.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20c // smull2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[0], V13.S4
+	WORD $0x0e2dc20e // smull v14.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20f // smull2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[0], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[0], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 64(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[1], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[1], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[1], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[1], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 96(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[2], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[2], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[2], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[2], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 128(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[3], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[3], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[3], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[3], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	VADDP V12.H8, V11.H8, V11.H8
+	VDUP V5.S[2], V12.S4
+	VADD V12.H8, V11.H8, V11.H8
+	WORD $0x4e60296b // saddlp v11.4s, v11.8h
+	VADDP V15.H8, V14.H8, V14.H8
+	VDUP V8.S[2], V15.S4
+	VADD V15.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	FMOVD 8(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f859211 // fmul v17.4s, v16.4s, v5.s[0]
+	VFMLA V17.S4, V11.S4, V2.S4
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f889211 // fmul v17.4s, v16.4s, v8.s[0]
+	VFMLA V17.S4, V14.S4, V4.S4
+	ADD R3, R2
+	ADD $144, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F1, F2), 0(R7)
+	ADD R1, R7
+	FSTPQ (F3, F4), 0(R7)
 	ADD $32, R0
 	MOVD x+16(FP), R2
 	SUBS $1, R6, R6
@@ -1715,6 +2369,307 @@ blocks:
 	FSTPQ (F5, F6), 0(R7)
 	ADD R1, R7
 	FSTPQ (F7, F8), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_1_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_1_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F3
+	FMOVQ 24(R2), F4
+	FMOVQ 40(R2), F5
+	FLDPQ 32(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[0], V10.S4
+	WORD $0x0e2ac186 // smull v6.8h, v12.8b, v10.8b
+	WORD $0x4e2ac188 // smull2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[0], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2ac1a7 // smull v7.8h, v13.8b, v10.8b
+	WORD $0x4e2ac1a9 // smull2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 64(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[1], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[1], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 96(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[2], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[2], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	FLDPQ 128(R4), (F12, F13)
+	VUSHR $4, V12.B16, V14.B16
+	VAND V0.B16, V12.B16, V12.B16
+	VDUP V4.S[3], V10.S4
+	WORD $0x0e2a8186 // smlal v6.8h, v12.8b, v10.8b
+	WORD $0x4e2a8188 // smlal2 v8.8h, v12.16b, v10.16b
+	VDUP V5.S[3], V11.S4
+	WORD $0x0e2b81c6 // smlal v6.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c8 // smlal2 v8.8h, v14.16b, v11.16b
+	VUSHR $4, V13.B16, V14.B16
+	VAND V0.B16, V13.B16, V13.B16
+	WORD $0x0e2a81a7 // smlal v7.8h, v13.8b, v10.8b
+	WORD $0x4e2a81a9 // smlal2 v9.8h, v13.16b, v10.16b
+	WORD $0x0e2b81c7 // smlal v7.8h, v14.8b, v11.8b
+	WORD $0x4e2b81c9 // smlal2 v9.8h, v14.16b, v11.16b
+	VADDP V8.H8, V6.H8, V6.H8
+	WORD $0x4e6028c6 // saddlp v6.4s, v6.8h
+	FMOVD 0(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	FMOVD 16(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	WORD $0x4e21d8c6 // scvtf v6.4s, v6.4s
+	WORD $0x4f83918e // fmul v14.4s, v12.4s, v3.s[0]
+	VFMLA V14.S4, V6.S4, V1.S4
+	WORD $0x4fa311a1 // fmla v1.4s, v13.4s, v3.s[1]
+	VADDP V9.H8, V7.H8, V7.H8
+	WORD $0x4e6028e7 // saddlp v7.4s, v7.8h
+	FMOVD 8(R4), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	FMOVD 24(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f83918e // fmul v14.4s, v12.4s, v3.s[0]
+	VFMLA V14.S4, V7.S4, V2.S4
+	WORD $0x4fa311a2 // fmla v2.4s, v13.4s, v3.s[1]
+	ADD R3, R2
+	ADD $160, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F1, F2), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_1_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_1_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V1.B16, V1.B16, V1.B16
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F5
+	FMOVQ 24(R2), F6
+	FMOVQ 40(R2), F7
+	FMOVQ 56(R2), F8
+	FMOVQ 80(R2), F9
+	FMOVQ 96(R2), F10
+	FMOVQ 32(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[0], V13.S4
+	WORD $0x0e2dc20b // smull v11.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20c // smull2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[0], V13.S4
+	WORD $0x0e2dc20e // smull v14.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20f // smull2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[0], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[0], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 64(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[1], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[1], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[1], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[1], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 96(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[2], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[2], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[2], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[2], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 128(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[3], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[3], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[3], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[3], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	VADDP V12.H8, V11.H8, V11.H8
+	WORD $0x4e60296b // saddlp v11.4s, v11.8h
+	VADDP V15.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	FMOVD 0(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	FMOVD 16(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f859212 // fmul v18.4s, v16.4s, v5.s[0]
+	VFMLA V18.S4, V11.S4, V1.S4
+	WORD $0x4fa51221 // fmla v1.4s, v17.4s, v5.s[1]
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f889212 // fmul v18.4s, v16.4s, v8.s[0]
+	VFMLA V18.S4, V14.S4, V3.S4
+	WORD $0x4fa81223 // fmla v3.4s, v17.4s, v8.s[1]
+	FMOVQ 48(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[0], V13.S4
+	WORD $0x0e2dc20b // smull v11.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20c // smull2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[0], V13.S4
+	WORD $0x0e2dc20e // smull v14.8h, v16.8b, v13.8b
+	WORD $0x4e2dc20f // smull2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[0], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[0], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 80(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[1], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[1], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[1], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[1], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 112(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[2], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[2], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[2], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[2], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	FMOVQ 144(R4), F16
+	VUSHR $4, V16.B16, V17.B16
+	VAND V0.B16, V16.B16, V16.B16
+	VDUP V6.S[3], V13.S4
+	WORD $0x0e2d820b // smlal v11.8h, v16.8b, v13.8b
+	WORD $0x4e2d820c // smlal2 v12.8h, v16.16b, v13.16b
+	VDUP V9.S[3], V13.S4
+	WORD $0x0e2d820e // smlal v14.8h, v16.8b, v13.8b
+	WORD $0x4e2d820f // smlal2 v15.8h, v16.16b, v13.16b
+	VDUP V7.S[3], V13.S4
+	WORD $0x0e2d822b // smlal v11.8h, v17.8b, v13.8b
+	WORD $0x4e2d822c // smlal2 v12.8h, v17.16b, v13.16b
+	VDUP V10.S[3], V13.S4
+	WORD $0x0e2d822e // smlal v14.8h, v17.8b, v13.8b
+	WORD $0x4e2d822f // smlal2 v15.8h, v17.16b, v13.16b
+	VADDP V12.H8, V11.H8, V11.H8
+	WORD $0x4e60296b // saddlp v11.4s, v11.8h
+	VADDP V15.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	FMOVD 8(R4), F16
+	WORD $0x0e217a10 // fcvtl v16.4s, v16.4h
+	FMOVD 24(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f859212 // fmul v18.4s, v16.4s, v5.s[0]
+	VFMLA V18.S4, V11.S4, V2.S4
+	WORD $0x4fa51222 // fmla v2.4s, v17.4s, v5.s[1]
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f889212 // fmul v18.4s, v16.4s, v8.s[0]
+	VFMLA V18.S4, V14.S4, V4.S4
+	WORD $0x4fa81224 // fmla v4.4s, v17.4s, v8.s[1]
+	ADD R3, R2
+	ADD $160, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F1, F2), 0(R7)
+	ADD R1, R7
+	FSTPQ (F3, F4), 0(R7)
 	ADD $32, R0
 	MOVD x+16(FP), R2
 	SUBS $1, R6, R6
@@ -2340,6 +3295,354 @@ blocks:
 	FSTPQ (F6, F7), 0(R7)
 	ADD R1, R7
 	FSTPQ (F8, F9), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ5_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_0_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F4
+	FMOVQ 24(R2), F5
+	FMOVQ 40(R2), F6
+	FLDPQ 16(R4), (F15, F16)
+	FLDPQ 48(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VBIT V1.B16, V15.B16, V17.B16
+	VSLI $4, V15.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[0], V11.S4
+	WORD $0x0e2bc1a7 // smull v7.8h, v13.8b, v11.8b
+	WORD $0x4e2bc1a9 // smull2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[0], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VBIT V1.B16, V16.B16, V17.B16
+	VSLI $4, V16.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2bc1c8 // smull v8.8h, v14.8b, v11.8b
+	WORD $0x4e2bc1ca // smull2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 80(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $1, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[1], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[1], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $1, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 112(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $2, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[2], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[2], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $2, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 144(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $3, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[3], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[3], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $3, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	VADDP V9.H8, V7.H8, V7.H8
+	VDUP V4.S[3], V9.S4
+	VADD V9.H8, V7.H8, V7.H8
+	WORD $0x4e6028e7 // saddlp v7.4s, v7.8h
+	FMOVD 0(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8491ae // fmul v14.4s, v13.4s, v4.s[0]
+	VFMLA V14.S4, V7.S4, V2.S4
+	VADDP V10.H8, V8.H8, V8.H8
+	VDUP V4.S[3], V10.S4
+	VADD V10.H8, V8.H8, V8.H8
+	WORD $0x4e602908 // saddlp v8.4s, v8.8h
+	FMOVD 8(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8491ae // fmul v14.4s, v13.4s, v4.s[0]
+	VFMLA V14.S4, V8.S4, V3.S4
+	ADD R3, R2
+	ADD $176, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F2, F3), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ5_0_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_0_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F6
+	FMOVQ 24(R2), F7
+	FMOVQ 40(R2), F8
+	FMOVQ 56(R2), F9
+	FMOVQ 80(R2), F10
+	FMOVQ 96(R2), F11
+	FMOVQ 16(R4), F18
+	FMOVQ 48(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VBIT V1.B16, V18.B16, V19.B16
+	VSLI $4, V18.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[0], V14.S4
+	WORD $0x0e2ec22c // smull v12.8h, v17.8b, v14.8b
+	WORD $0x4e2ec22d // smull2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[0], V14.S4
+	WORD $0x0e2ec22f // smull v15.8h, v17.8b, v14.8b
+	WORD $0x4e2ec230 // smull2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[0], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[0], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 80(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $1, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[1], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[1], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[1], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[1], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 112(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $2, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[2], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[2], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[2], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[2], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 144(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $3, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[3], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[3], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[3], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[3], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	VADDP V13.H8, V12.H8, V12.H8
+	VDUP V6.S[3], V13.S4
+	VADD V13.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	VADDP V16.H8, V15.H8, V15.H8
+	VDUP V9.S[3], V16.S4
+	VADD V16.H8, V15.H8, V15.H8
+	WORD $0x4e6029ef // saddlp v15.4s, v15.8h
+	FMOVD 0(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f869232 // fmul v18.4s, v17.4s, v6.s[0]
+	VFMLA V18.S4, V12.S4, V2.S4
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f899232 // fmul v18.4s, v17.4s, v9.s[0]
+	VFMLA V18.S4, V15.S4, V4.S4
+	FMOVQ 32(R4), F18
+	FMOVQ 64(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VBIT V1.B16, V18.B16, V19.B16
+	VSLI $4, V18.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[0], V14.S4
+	WORD $0x0e2ec22c // smull v12.8h, v17.8b, v14.8b
+	WORD $0x4e2ec22d // smull2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[0], V14.S4
+	WORD $0x0e2ec22f // smull v15.8h, v17.8b, v14.8b
+	WORD $0x4e2ec230 // smull2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[0], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[0], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 96(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $1, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[1], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[1], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[1], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[1], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 128(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $2, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[2], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[2], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[2], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[2], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 160(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $3, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[3], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[3], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[3], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[3], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	VADDP V13.H8, V12.H8, V12.H8
+	VDUP V6.S[3], V13.S4
+	VADD V13.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	VADDP V16.H8, V15.H8, V15.H8
+	VDUP V9.S[3], V16.S4
+	VADD V16.H8, V15.H8, V15.H8
+	WORD $0x4e6029ef // saddlp v15.4s, v15.8h
+	FMOVD 8(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f869232 // fmul v18.4s, v17.4s, v6.s[0]
+	VFMLA V18.S4, V12.S4, V3.S4
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f899232 // fmul v18.4s, v17.4s, v9.s[0]
+	VFMLA V18.S4, V15.S4, V5.S4
+	ADD R3, R2
+	ADD $176, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F2, F3), 0(R7)
+	ADD R1, R7
+	FSTPQ (F4, F5), 0(R7)
 	ADD $32, R0
 	MOVD x+16(FP), R2
 	SUBS $1, R6, R6
@@ -3023,6 +4326,376 @@ blocks:
 	BNE groups
 	RET
 
+// int8LongQ5_1_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_1_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F4
+	FMOVQ 24(R2), F5
+	FMOVQ 40(R2), F6
+	FLDPQ 32(R4), (F15, F16)
+	FLDPQ 64(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VBIT V1.B16, V15.B16, V17.B16
+	VSLI $4, V15.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[0], V11.S4
+	WORD $0x0e2bc1a7 // smull v7.8h, v13.8b, v11.8b
+	WORD $0x4e2bc1a9 // smull2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[0], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VBIT V1.B16, V16.B16, V17.B16
+	VSLI $4, V16.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2bc1c8 // smull v8.8h, v14.8b, v11.8b
+	WORD $0x4e2bc1ca // smull2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 96(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $1, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[1], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[1], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $1, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 128(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $2, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[2], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[2], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $2, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	FLDPQ 160(R4), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VUSHR $3, V15.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V13.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VDUP V5.S[3], V11.S4
+	WORD $0x0e2b81a7 // smlal v7.8h, v13.8b, v11.8b
+	WORD $0x4e2b81a9 // smlal2 v9.8h, v13.16b, v11.16b
+	VDUP V6.S[3], V12.S4
+	WORD $0x0e2c8227 // smlal v7.8h, v17.8b, v12.8b
+	WORD $0x4e2c8229 // smlal2 v9.8h, v17.16b, v12.16b
+	VUSHR $4, V14.B16, V17.B16
+	VUSHR $3, V16.B16, V18.B16
+	VBIT V1.B16, V18.B16, V17.B16
+	VSLI $4, V18.B16, V14.B16
+	VAND V0.B16, V14.B16, V14.B16
+	WORD $0x0e2b81c8 // smlal v8.8h, v14.8b, v11.8b
+	WORD $0x4e2b81ca // smlal2 v10.8h, v14.16b, v11.16b
+	WORD $0x0e2c8228 // smlal v8.8h, v17.8b, v12.8b
+	WORD $0x4e2c822a // smlal2 v10.8h, v17.16b, v12.16b
+	VADDP V9.H8, V7.H8, V7.H8
+	VDUP V4.S[3], V9.S4
+	VADD V9.H8, V7.H8, V7.H8
+	WORD $0x4e6028e7 // saddlp v7.4s, v7.8h
+	FMOVD 0(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVD 16(R4), F14
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	WORD $0x4f01f60f // fmov v15.4s, #16
+	VFMLA V15.S4, V13.S4, V14.S4
+	WORD $0x4e21d8e7 // scvtf v7.4s, v7.4s
+	WORD $0x4f8491af // fmul v15.4s, v13.4s, v4.s[0]
+	VFMLA V15.S4, V7.S4, V2.S4
+	WORD $0x4fa411c2 // fmla v2.4s, v14.4s, v4.s[1]
+	VADDP V10.H8, V8.H8, V8.H8
+	VDUP V4.S[3], V10.S4
+	VADD V10.H8, V8.H8, V8.H8
+	WORD $0x4e602908 // saddlp v8.4s, v8.8h
+	FMOVD 8(R4), F13
+	WORD $0x0e2179ad // fcvtl v13.4s, v13.4h
+	FMOVD 24(R4), F14
+	WORD $0x0e2179ce // fcvtl v14.4s, v14.4h
+	WORD $0x4f01f60f // fmov v15.4s, #16
+	VFMLA V15.S4, V13.S4, V14.S4
+	WORD $0x4e21d908 // scvtf v8.4s, v8.4s
+	WORD $0x4f8491af // fmul v15.4s, v13.4s, v4.s[0]
+	VFMLA V15.S4, V8.S4, V3.S4
+	WORD $0x4fa411c3 // fmla v3.4s, v14.4s, v4.s[1]
+	ADD R3, R2
+	ADD $192, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F2, F3), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ5_1_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_1_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R2), F6
+	FMOVQ 24(R2), F7
+	FMOVQ 40(R2), F8
+	FMOVQ 56(R2), F9
+	FMOVQ 80(R2), F10
+	FMOVQ 96(R2), F11
+	FMOVQ 32(R4), F18
+	FMOVQ 64(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VBIT V1.B16, V18.B16, V19.B16
+	VSLI $4, V18.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[0], V14.S4
+	WORD $0x0e2ec22c // smull v12.8h, v17.8b, v14.8b
+	WORD $0x4e2ec22d // smull2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[0], V14.S4
+	WORD $0x0e2ec22f // smull v15.8h, v17.8b, v14.8b
+	WORD $0x4e2ec230 // smull2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[0], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[0], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 96(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $1, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[1], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[1], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[1], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[1], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 128(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $2, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[2], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[2], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[2], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[2], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 160(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $3, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[3], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[3], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[3], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[3], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	VADDP V13.H8, V12.H8, V12.H8
+	VDUP V6.S[3], V13.S4
+	VADD V13.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	VADDP V16.H8, V15.H8, V15.H8
+	VDUP V9.S[3], V16.S4
+	VADD V16.H8, V15.H8, V15.H8
+	WORD $0x4e6029ef // saddlp v15.4s, v15.8h
+	FMOVD 0(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVD 16(R4), F18
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4f01f613 // fmov v19.4s, #16
+	VFMLA V19.S4, V17.S4, V18.S4
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f869233 // fmul v19.4s, v17.4s, v6.s[0]
+	VFMLA V19.S4, V12.S4, V2.S4
+	WORD $0x4fa61242 // fmla v2.4s, v18.4s, v6.s[1]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f899233 // fmul v19.4s, v17.4s, v9.s[0]
+	VFMLA V19.S4, V15.S4, V4.S4
+	WORD $0x4fa91244 // fmla v4.4s, v18.4s, v9.s[1]
+	FMOVQ 48(R4), F18
+	FMOVQ 80(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VBIT V1.B16, V18.B16, V19.B16
+	VSLI $4, V18.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[0], V14.S4
+	WORD $0x0e2ec22c // smull v12.8h, v17.8b, v14.8b
+	WORD $0x4e2ec22d // smull2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[0], V14.S4
+	WORD $0x0e2ec22f // smull v15.8h, v17.8b, v14.8b
+	WORD $0x4e2ec230 // smull2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[0], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[0], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 112(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $1, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[1], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[1], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[1], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[1], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 144(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $2, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[2], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[2], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[2], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[2], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	FMOVQ 176(R4), F17
+	VUSHR $4, V17.B16, V19.B16
+	VUSHR $3, V18.B16, V20.B16
+	VBIT V1.B16, V20.B16, V19.B16
+	VSLI $4, V20.B16, V17.B16
+	VAND V0.B16, V17.B16, V17.B16
+	VDUP V7.S[3], V14.S4
+	WORD $0x0e2e822c // smlal v12.8h, v17.8b, v14.8b
+	WORD $0x4e2e822d // smlal2 v13.8h, v17.16b, v14.16b
+	VDUP V10.S[3], V14.S4
+	WORD $0x0e2e822f // smlal v15.8h, v17.8b, v14.8b
+	WORD $0x4e2e8230 // smlal2 v16.8h, v17.16b, v14.16b
+	VDUP V8.S[3], V14.S4
+	WORD $0x0e2e826c // smlal v12.8h, v19.8b, v14.8b
+	WORD $0x4e2e826d // smlal2 v13.8h, v19.16b, v14.16b
+	VDUP V11.S[3], V14.S4
+	WORD $0x0e2e826f // smlal v15.8h, v19.8b, v14.8b
+	WORD $0x4e2e8270 // smlal2 v16.8h, v19.16b, v14.16b
+	VADDP V13.H8, V12.H8, V12.H8
+	VDUP V6.S[3], V13.S4
+	VADD V13.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	VADDP V16.H8, V15.H8, V15.H8
+	VDUP V9.S[3], V16.S4
+	VADD V16.H8, V15.H8, V15.H8
+	WORD $0x4e6029ef // saddlp v15.4s, v15.8h
+	FMOVD 8(R4), F17
+	WORD $0x0e217a31 // fcvtl v17.4s, v17.4h
+	FMOVD 24(R4), F18
+	WORD $0x0e217a52 // fcvtl v18.4s, v18.4h
+	WORD $0x4f01f613 // fmov v19.4s, #16
+	VFMLA V19.S4, V17.S4, V18.S4
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f869233 // fmul v19.4s, v17.4s, v6.s[0]
+	VFMLA V19.S4, V12.S4, V3.S4
+	WORD $0x4fa61243 // fmla v3.4s, v18.4s, v6.s[1]
+	WORD $0x4e21d9ef // scvtf v15.4s, v15.4s
+	WORD $0x4f899233 // fmul v19.4s, v17.4s, v9.s[0]
+	VFMLA V19.S4, V15.S4, V5.S4
+	WORD $0x4fa91245 // fmla v5.4s, v18.4s, v9.s[1]
+	ADD R3, R2
+	ADD $192, R4
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F2, F3), 0(R7)
+	ADD R1, R7
+	FSTPQ (F4, F5), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
 // int8Q4_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 TEXT ·int8Q4_K_1NEON(SB), NOSPLIT, $0-56
 	MOVD $int8Constants<>(SB), R26
@@ -3651,6 +5324,349 @@ part:
 	FSTPQ (F11, F12), 0(R7)
 	ADD R1, R7
 	FSTPQ (F13, F14), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_K_1NEON(SB), NOSPLIT, $0-56
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F2
+	WORD $0x0e217841 // fcvtl v1.4s, v2.4h
+	WORD $0x4e217842 // fcvtl2 v2.4s, v2.8h
+	FMOVQ 16(R4), F6
+	WORD $0x0e2178c5 // fcvtl v5.4s, v6.4h
+	WORD $0x4e2178c6 // fcvtl2 v6.4s, v6.8h
+	FMOVQ 48(R26), F9
+	WORD $0x4f899021 // fmul v1.4s, v1.4s, v9.s[0]
+	WORD $0x4fa990a5 // fmul v5.4s, v5.4s, v9.s[1]
+	WORD $0x4f899042 // fmul v2.4s, v2.4s, v9.s[0]
+	WORD $0x4fa990c6 // fmul v6.4s, v6.4s, v9.s[1]
+	ADD $32, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F4
+	VUSHLL $0, V4.B8, V3.H8
+	VUSHLL2 $0, V4.B16, V4.H8
+	FMOVQ 0(R2), F9
+	FMOVQ 24(R2), F10
+	FMOVQ 40(R2), F11
+	FLDPQ 16(R4), (F18, F19)
+	VUSHR $4, V18.B16, V20.B16
+	VAND V0.B16, V18.B16, V18.B16
+	VDUP V10.S[0], V16.S4
+	WORD $0x0e30c24c // smull v12.8h, v18.8b, v16.8b
+	WORD $0x4e30c24e // smull2 v14.8h, v18.16b, v16.16b
+	VDUP V11.S[0], V17.S4
+	WORD $0x0e31828c // smlal v12.8h, v20.8b, v17.8b
+	WORD $0x4e31828e // smlal2 v14.8h, v20.16b, v17.16b
+	VUSHR $4, V19.B16, V20.B16
+	VAND V0.B16, V19.B16, V19.B16
+	WORD $0x0e30c26d // smull v13.8h, v19.8b, v16.8b
+	WORD $0x4e30c26f // smull2 v15.8h, v19.16b, v16.16b
+	WORD $0x0e31828d // smlal v13.8h, v20.8b, v17.8b
+	WORD $0x4e31828f // smlal2 v15.8h, v20.16b, v17.16b
+	FLDPQ 48(R4), (F18, F19)
+	VUSHR $4, V18.B16, V20.B16
+	VAND V0.B16, V18.B16, V18.B16
+	VDUP V10.S[1], V16.S4
+	WORD $0x0e30824c // smlal v12.8h, v18.8b, v16.8b
+	WORD $0x4e30824e // smlal2 v14.8h, v18.16b, v16.16b
+	VDUP V11.S[1], V17.S4
+	WORD $0x0e31828c // smlal v12.8h, v20.8b, v17.8b
+	WORD $0x4e31828e // smlal2 v14.8h, v20.16b, v17.16b
+	VUSHR $4, V19.B16, V20.B16
+	VAND V0.B16, V19.B16, V19.B16
+	WORD $0x0e30826d // smlal v13.8h, v19.8b, v16.8b
+	WORD $0x4e30826f // smlal2 v15.8h, v19.16b, v16.16b
+	WORD $0x0e31828d // smlal v13.8h, v20.8b, v17.8b
+	WORD $0x4e31828f // smlal2 v15.8h, v20.16b, v17.16b
+	FLDPQ 80(R4), (F18, F19)
+	VUSHR $4, V18.B16, V20.B16
+	VAND V0.B16, V18.B16, V18.B16
+	VDUP V10.S[2], V16.S4
+	WORD $0x0e30824c // smlal v12.8h, v18.8b, v16.8b
+	WORD $0x4e30824e // smlal2 v14.8h, v18.16b, v16.16b
+	VDUP V11.S[2], V17.S4
+	WORD $0x0e31828c // smlal v12.8h, v20.8b, v17.8b
+	WORD $0x4e31828e // smlal2 v14.8h, v20.16b, v17.16b
+	VUSHR $4, V19.B16, V20.B16
+	VAND V0.B16, V19.B16, V19.B16
+	WORD $0x0e30826d // smlal v13.8h, v19.8b, v16.8b
+	WORD $0x4e30826f // smlal2 v15.8h, v19.16b, v16.16b
+	WORD $0x0e31828d // smlal v13.8h, v20.8b, v17.8b
+	WORD $0x4e31828f // smlal2 v15.8h, v20.16b, v17.16b
+	FLDPQ 112(R4), (F18, F19)
+	VUSHR $4, V18.B16, V20.B16
+	VAND V0.B16, V18.B16, V18.B16
+	VDUP V10.S[3], V16.S4
+	WORD $0x0e30824c // smlal v12.8h, v18.8b, v16.8b
+	WORD $0x4e30824e // smlal2 v14.8h, v18.16b, v16.16b
+	VDUP V11.S[3], V17.S4
+	WORD $0x0e31828c // smlal v12.8h, v20.8b, v17.8b
+	WORD $0x4e31828e // smlal2 v14.8h, v20.16b, v17.16b
+	VUSHR $4, V19.B16, V20.B16
+	VAND V0.B16, V19.B16, V19.B16
+	WORD $0x0e30826d // smlal v13.8h, v19.8b, v16.8b
+	WORD $0x4e30826f // smlal2 v15.8h, v19.16b, v16.16b
+	WORD $0x0e31828d // smlal v13.8h, v20.8b, v17.8b
+	WORD $0x4e31828f // smlal2 v15.8h, v20.16b, v17.16b
+	VADDP V14.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	WORD $0x0e217872 // fcvtl v18.4s, v3.4h
+	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
+	WORD $0x0e217893 // fcvtl v19.4s, v4.4h
+	WORD $0x6e25de73 // fmul v19.4s, v19.4s, v5.4s
+	WORD $0x4e21d98c // scvtf v12.4s, v12.4s
+	WORD $0x4f899254 // fmul v20.4s, v18.4s, v9.s[0]
+	VFMLA V20.S4, V12.S4, V7.S4
+	WORD $0x4fa91267 // fmla v7.4s, v19.4s, v9.s[1]
+	VADDP V15.H8, V13.H8, V13.H8
+	WORD $0x4e6029ad // saddlp v13.4s, v13.8h
+	WORD $0x4e217872 // fcvtl2 v18.4s, v3.8h
+	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
+	WORD $0x4e217893 // fcvtl2 v19.4s, v4.8h
+	WORD $0x6e26de73 // fmul v19.4s, v19.4s, v6.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f899254 // fmul v20.4s, v18.4s, v9.s[0]
+	VFMLA V20.S4, V13.S4, V8.S4
+	WORD $0x4fa91268 // fmla v8.4s, v19.4s, v9.s[1]
+	ADD R3, R2
+	ADD $144, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F7, F8), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ4_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ4_K_2NEON(SB), NOSPLIT, $0-56
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+
+groups:
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F2
+	WORD $0x0e217841 // fcvtl v1.4s, v2.4h
+	WORD $0x4e217842 // fcvtl2 v2.4s, v2.8h
+	FMOVQ 16(R4), F6
+	WORD $0x0e2178c5 // fcvtl v5.4s, v6.4h
+	WORD $0x4e2178c6 // fcvtl2 v6.4s, v6.8h
+	FMOVQ 48(R26), F11
+	WORD $0x4f8b9021 // fmul v1.4s, v1.4s, v11.s[0]
+	WORD $0x4fab90a5 // fmul v5.4s, v5.4s, v11.s[1]
+	WORD $0x4f8b9042 // fmul v2.4s, v2.4s, v11.s[0]
+	WORD $0x4fab90c6 // fmul v6.4s, v6.4s, v11.s[1]
+	ADD $32, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F4
+	VUSHLL $0, V4.B8, V3.H8
+	VUSHLL2 $0, V4.B16, V4.H8
+	FMOVQ 0(R2), F11
+	FMOVQ 24(R2), F12
+	FMOVQ 40(R2), F13
+	FMOVQ 56(R2), F14
+	FMOVQ 80(R2), F15
+	FMOVQ 96(R2), F16
+	FMOVQ 16(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[0], V19.S4
+	WORD $0x0e33c2d1 // smull v17.8h, v22.8b, v19.8b
+	WORD $0x4e33c2d2 // smull2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[0], V19.S4
+	WORD $0x0e33c2d4 // smull v20.8h, v22.8b, v19.8b
+	WORD $0x4e33c2d5 // smull2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[0], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[0], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 48(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[1], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[1], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[1], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[1], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 80(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[2], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[2], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[2], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[2], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 112(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[3], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[3], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[3], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[3], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	VADDP V18.H8, V17.H8, V17.H8
+	WORD $0x4e602a31 // saddlp v17.4s, v17.8h
+	VADDP V21.H8, V20.H8, V20.H8
+	WORD $0x4e602a94 // saddlp v20.4s, v20.8h
+	WORD $0x0e217876 // fcvtl v22.4s, v3.4h
+	WORD $0x6e21ded6 // fmul v22.4s, v22.4s, v1.4s
+	WORD $0x0e217897 // fcvtl v23.4s, v4.4h
+	WORD $0x6e25def7 // fmul v23.4s, v23.4s, v5.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f8b92d8 // fmul v24.4s, v22.4s, v11.s[0]
+	VFMLA V24.S4, V17.S4, V7.S4
+	WORD $0x4fab12e7 // fmla v7.4s, v23.4s, v11.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f8e92d8 // fmul v24.4s, v22.4s, v14.s[0]
+	VFMLA V24.S4, V20.S4, V9.S4
+	WORD $0x4fae12e9 // fmla v9.4s, v23.4s, v14.s[1]
+	FMOVQ 32(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[0], V19.S4
+	WORD $0x0e33c2d1 // smull v17.8h, v22.8b, v19.8b
+	WORD $0x4e33c2d2 // smull2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[0], V19.S4
+	WORD $0x0e33c2d4 // smull v20.8h, v22.8b, v19.8b
+	WORD $0x4e33c2d5 // smull2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[0], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[0], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 64(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[1], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[1], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[1], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[1], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 96(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[2], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[2], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[2], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[2], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	FMOVQ 128(R4), F22
+	VUSHR $4, V22.B16, V23.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VDUP V12.S[3], V19.S4
+	WORD $0x0e3382d1 // smlal v17.8h, v22.8b, v19.8b
+	WORD $0x4e3382d2 // smlal2 v18.8h, v22.16b, v19.16b
+	VDUP V15.S[3], V19.S4
+	WORD $0x0e3382d4 // smlal v20.8h, v22.8b, v19.8b
+	WORD $0x4e3382d5 // smlal2 v21.8h, v22.16b, v19.16b
+	VDUP V13.S[3], V19.S4
+	WORD $0x0e3382f1 // smlal v17.8h, v23.8b, v19.8b
+	WORD $0x4e3382f2 // smlal2 v18.8h, v23.16b, v19.16b
+	VDUP V16.S[3], V19.S4
+	WORD $0x0e3382f4 // smlal v20.8h, v23.8b, v19.8b
+	WORD $0x4e3382f5 // smlal2 v21.8h, v23.16b, v19.16b
+	VADDP V18.H8, V17.H8, V17.H8
+	WORD $0x4e602a31 // saddlp v17.4s, v17.8h
+	VADDP V21.H8, V20.H8, V20.H8
+	WORD $0x4e602a94 // saddlp v20.4s, v20.8h
+	WORD $0x4e217876 // fcvtl2 v22.4s, v3.8h
+	WORD $0x6e22ded6 // fmul v22.4s, v22.4s, v2.4s
+	WORD $0x4e217897 // fcvtl2 v23.4s, v4.8h
+	WORD $0x6e26def7 // fmul v23.4s, v23.4s, v6.4s
+	WORD $0x4e21da31 // scvtf v17.4s, v17.4s
+	WORD $0x4f8b92d8 // fmul v24.4s, v22.4s, v11.s[0]
+	VFMLA V24.S4, V17.S4, V8.S4
+	WORD $0x4fab12e8 // fmla v8.4s, v23.4s, v11.s[1]
+	WORD $0x4e21da94 // scvtf v20.4s, v20.4s
+	WORD $0x4f8e92d8 // fmul v24.4s, v22.4s, v14.s[0]
+	VFMLA V24.S4, V20.S4, V10.S4
+	WORD $0x4fae12ea // fmla v10.4s, v23.4s, v14.s[1]
+	ADD R3, R2
+	ADD $144, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F7, F8), 0(R7)
+	ADD R1, R7
+	FSTPQ (F9, F10), 0(R7)
 	ADD $32, R0
 	MOVD x+16(FP), R2
 	SUBS $1, R6, R6
@@ -4424,6 +6440,418 @@ part:
 	FSTPQ (F12, F13), 0(R7)
 	ADD R1, R7
 	FSTPQ (F14, F15), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ5_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_K_1NEON(SB), NOSPLIT, $0-56
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	FMOVQ 16(R4), F7
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	FMOVQ 48(R26), F10
+	WORD $0x4f8a9042 // fmul v2.4s, v2.4s, v10.s[0]
+	WORD $0x4faa90c6 // fmul v6.4s, v6.4s, v10.s[1]
+	WORD $0x4f8a9063 // fmul v3.4s, v3.4s, v10.s[0]
+	WORD $0x4faa90e7 // fmul v7.4s, v7.4s, v10.s[1]
+	ADD $32, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F5
+	VUSHLL $0, V5.B8, V4.H8
+	VUSHLL2 $0, V5.B16, V5.H8
+	FMOVQ 0(R2), F10
+	FMOVQ 24(R2), F11
+	FMOVQ 40(R2), F12
+	FLDPQ 16(R4), (F21, F22)
+	FLDPQ 48(R4), (F19, F20)
+	VUSHR $4, V19.B16, V23.B16
+	VBIT V1.B16, V21.B16, V23.B16
+	VSLI $4, V21.B16, V19.B16
+	VAND V0.B16, V19.B16, V19.B16
+	VDUP V11.S[0], V17.S4
+	WORD $0x0e31c26d // smull v13.8h, v19.8b, v17.8b
+	WORD $0x4e31c26f // smull2 v15.8h, v19.16b, v17.16b
+	VDUP V12.S[0], V18.S4
+	WORD $0x0e3282ed // smlal v13.8h, v23.8b, v18.8b
+	WORD $0x4e3282ef // smlal2 v15.8h, v23.16b, v18.16b
+	VUSHR $4, V20.B16, V23.B16
+	VBIT V1.B16, V22.B16, V23.B16
+	VSLI $4, V22.B16, V20.B16
+	VAND V0.B16, V20.B16, V20.B16
+	WORD $0x0e31c28e // smull v14.8h, v20.8b, v17.8b
+	WORD $0x4e31c290 // smull2 v16.8h, v20.16b, v17.16b
+	WORD $0x0e3282ee // smlal v14.8h, v23.8b, v18.8b
+	WORD $0x4e3282f0 // smlal2 v16.8h, v23.16b, v18.16b
+	FLDPQ 80(R4), (F19, F20)
+	VUSHR $4, V19.B16, V23.B16
+	VUSHR $1, V21.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V19.B16
+	VAND V0.B16, V19.B16, V19.B16
+	VDUP V11.S[1], V17.S4
+	WORD $0x0e31826d // smlal v13.8h, v19.8b, v17.8b
+	WORD $0x4e31826f // smlal2 v15.8h, v19.16b, v17.16b
+	VDUP V12.S[1], V18.S4
+	WORD $0x0e3282ed // smlal v13.8h, v23.8b, v18.8b
+	WORD $0x4e3282ef // smlal2 v15.8h, v23.16b, v18.16b
+	VUSHR $4, V20.B16, V23.B16
+	VUSHR $1, V22.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V20.B16
+	VAND V0.B16, V20.B16, V20.B16
+	WORD $0x0e31828e // smlal v14.8h, v20.8b, v17.8b
+	WORD $0x4e318290 // smlal2 v16.8h, v20.16b, v17.16b
+	WORD $0x0e3282ee // smlal v14.8h, v23.8b, v18.8b
+	WORD $0x4e3282f0 // smlal2 v16.8h, v23.16b, v18.16b
+	FLDPQ 112(R4), (F19, F20)
+	VUSHR $4, V19.B16, V23.B16
+	VUSHR $2, V21.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V19.B16
+	VAND V0.B16, V19.B16, V19.B16
+	VDUP V11.S[2], V17.S4
+	WORD $0x0e31826d // smlal v13.8h, v19.8b, v17.8b
+	WORD $0x4e31826f // smlal2 v15.8h, v19.16b, v17.16b
+	VDUP V12.S[2], V18.S4
+	WORD $0x0e3282ed // smlal v13.8h, v23.8b, v18.8b
+	WORD $0x4e3282ef // smlal2 v15.8h, v23.16b, v18.16b
+	VUSHR $4, V20.B16, V23.B16
+	VUSHR $2, V22.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V20.B16
+	VAND V0.B16, V20.B16, V20.B16
+	WORD $0x0e31828e // smlal v14.8h, v20.8b, v17.8b
+	WORD $0x4e318290 // smlal2 v16.8h, v20.16b, v17.16b
+	WORD $0x0e3282ee // smlal v14.8h, v23.8b, v18.8b
+	WORD $0x4e3282f0 // smlal2 v16.8h, v23.16b, v18.16b
+	FLDPQ 144(R4), (F19, F20)
+	VUSHR $4, V19.B16, V23.B16
+	VUSHR $3, V21.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V19.B16
+	VAND V0.B16, V19.B16, V19.B16
+	VDUP V11.S[3], V17.S4
+	WORD $0x0e31826d // smlal v13.8h, v19.8b, v17.8b
+	WORD $0x4e31826f // smlal2 v15.8h, v19.16b, v17.16b
+	VDUP V12.S[3], V18.S4
+	WORD $0x0e3282ed // smlal v13.8h, v23.8b, v18.8b
+	WORD $0x4e3282ef // smlal2 v15.8h, v23.16b, v18.16b
+	VUSHR $4, V20.B16, V23.B16
+	VUSHR $3, V22.B16, V24.B16
+	VBIT V1.B16, V24.B16, V23.B16
+	VSLI $4, V24.B16, V20.B16
+	VAND V0.B16, V20.B16, V20.B16
+	WORD $0x0e31828e // smlal v14.8h, v20.8b, v17.8b
+	WORD $0x4e318290 // smlal2 v16.8h, v20.16b, v17.16b
+	WORD $0x0e3282ee // smlal v14.8h, v23.8b, v18.8b
+	WORD $0x4e3282f0 // smlal2 v16.8h, v23.16b, v18.16b
+	VADDP V15.H8, V13.H8, V13.H8
+	VDUP V10.S[3], V15.S4
+	VADD V15.H8, V13.H8, V13.H8
+	WORD $0x4e6029ad // saddlp v13.4s, v13.8h
+	WORD $0x0e217893 // fcvtl v19.4s, v4.4h
+	WORD $0x6e22de73 // fmul v19.4s, v19.4s, v2.4s
+	WORD $0x0e2178b4 // fcvtl v20.4s, v5.4h
+	WORD $0x6e26de94 // fmul v20.4s, v20.4s, v6.4s
+	WORD $0x4f01f615 // fmov v21.4s, #16
+	VFMLA V21.S4, V19.S4, V20.S4
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f8a9275 // fmul v21.4s, v19.4s, v10.s[0]
+	VFMLA V21.S4, V13.S4, V8.S4
+	WORD $0x4faa1288 // fmla v8.4s, v20.4s, v10.s[1]
+	VADDP V16.H8, V14.H8, V14.H8
+	VDUP V10.S[3], V16.S4
+	VADD V16.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	WORD $0x4e217893 // fcvtl2 v19.4s, v4.8h
+	WORD $0x6e23de73 // fmul v19.4s, v19.4s, v3.4s
+	WORD $0x4e2178b4 // fcvtl2 v20.4s, v5.8h
+	WORD $0x6e27de94 // fmul v20.4s, v20.4s, v7.4s
+	WORD $0x4f01f615 // fmov v21.4s, #16
+	VFMLA V21.S4, V19.S4, V20.S4
+	WORD $0x4e21d9ce // scvtf v14.4s, v14.4s
+	WORD $0x4f8a9275 // fmul v21.4s, v19.4s, v10.s[0]
+	VFMLA V21.S4, V14.S4, V9.S4
+	WORD $0x4faa1289 // fmla v9.4s, v20.4s, v10.s[1]
+	ADD R3, R2
+	ADD $176, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F8, F9), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ5_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ5_K_2NEON(SB), NOSPLIT, $0-56
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $31, V0.B16
+	VMOVI $16, V1.B16
+
+groups:
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	FMOVQ 16(R4), F7
+	WORD $0x0e2178e6 // fcvtl v6.4s, v7.4h
+	WORD $0x4e2178e7 // fcvtl2 v7.4s, v7.8h
+	FMOVQ 48(R26), F12
+	WORD $0x4f8c9042 // fmul v2.4s, v2.4s, v12.s[0]
+	WORD $0x4fac90c6 // fmul v6.4s, v6.4s, v12.s[1]
+	WORD $0x4f8c9063 // fmul v3.4s, v3.4s, v12.s[0]
+	WORD $0x4fac90e7 // fmul v7.4s, v7.4s, v12.s[1]
+	ADD $32, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F5
+	VUSHLL $0, V5.B8, V4.H8
+	VUSHLL2 $0, V5.B16, V5.H8
+	FMOVQ 0(R2), F12
+	FMOVQ 24(R2), F13
+	FMOVQ 40(R2), F14
+	FMOVQ 56(R2), F15
+	FMOVQ 80(R2), F16
+	FMOVQ 96(R2), F17
+	FMOVQ 16(R4), F24
+	FMOVQ 48(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VBIT V1.B16, V24.B16, V25.B16
+	VSLI $4, V24.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[0], V20.S4
+	WORD $0x0e34c2f2 // smull v18.8h, v23.8b, v20.8b
+	WORD $0x4e34c2f3 // smull2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[0], V20.S4
+	WORD $0x0e34c2f5 // smull v21.8h, v23.8b, v20.8b
+	WORD $0x4e34c2f6 // smull2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[0], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[0], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 80(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $1, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[1], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[1], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[1], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[1], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 112(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $2, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[2], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[2], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[2], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[2], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 144(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $3, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[3], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[3], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[3], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[3], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	VADDP V19.H8, V18.H8, V18.H8
+	VDUP V12.S[3], V19.S4
+	VADD V19.H8, V18.H8, V18.H8
+	WORD $0x4e602a52 // saddlp v18.4s, v18.8h
+	VADDP V22.H8, V21.H8, V21.H8
+	VDUP V15.S[3], V22.S4
+	VADD V22.H8, V21.H8, V21.H8
+	WORD $0x4e602ab5 // saddlp v21.4s, v21.8h
+	WORD $0x0e217897 // fcvtl v23.4s, v4.4h
+	WORD $0x6e22def7 // fmul v23.4s, v23.4s, v2.4s
+	WORD $0x0e2178b8 // fcvtl v24.4s, v5.4h
+	WORD $0x6e26df18 // fmul v24.4s, v24.4s, v6.4s
+	WORD $0x4f01f619 // fmov v25.4s, #16
+	VFMLA V25.S4, V23.S4, V24.S4
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f8c92f9 // fmul v25.4s, v23.4s, v12.s[0]
+	VFMLA V25.S4, V18.S4, V8.S4
+	WORD $0x4fac1308 // fmla v8.4s, v24.4s, v12.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8f92f9 // fmul v25.4s, v23.4s, v15.s[0]
+	VFMLA V25.S4, V21.S4, V10.S4
+	WORD $0x4faf130a // fmla v10.4s, v24.4s, v15.s[1]
+	FMOVQ 32(R4), F24
+	FMOVQ 64(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VBIT V1.B16, V24.B16, V25.B16
+	VSLI $4, V24.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[0], V20.S4
+	WORD $0x0e34c2f2 // smull v18.8h, v23.8b, v20.8b
+	WORD $0x4e34c2f3 // smull2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[0], V20.S4
+	WORD $0x0e34c2f5 // smull v21.8h, v23.8b, v20.8b
+	WORD $0x4e34c2f6 // smull2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[0], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[0], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 96(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $1, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[1], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[1], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[1], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[1], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 128(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $2, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[2], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[2], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[2], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[2], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	FMOVQ 160(R4), F23
+	VUSHR $4, V23.B16, V25.B16
+	VUSHR $3, V24.B16, V26.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VSLI $4, V26.B16, V23.B16
+	VAND V0.B16, V23.B16, V23.B16
+	VDUP V13.S[3], V20.S4
+	WORD $0x0e3482f2 // smlal v18.8h, v23.8b, v20.8b
+	WORD $0x4e3482f3 // smlal2 v19.8h, v23.16b, v20.16b
+	VDUP V16.S[3], V20.S4
+	WORD $0x0e3482f5 // smlal v21.8h, v23.8b, v20.8b
+	WORD $0x4e3482f6 // smlal2 v22.8h, v23.16b, v20.16b
+	VDUP V14.S[3], V20.S4
+	WORD $0x0e348332 // smlal v18.8h, v25.8b, v20.8b
+	WORD $0x4e348333 // smlal2 v19.8h, v25.16b, v20.16b
+	VDUP V17.S[3], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348336 // smlal2 v22.8h, v25.16b, v20.16b
+	VADDP V19.H8, V18.H8, V18.H8
+	VDUP V12.S[3], V19.S4
+	VADD V19.H8, V18.H8, V18.H8
+	WORD $0x4e602a52 // saddlp v18.4s, v18.8h
+	VADDP V22.H8, V21.H8, V21.H8
+	VDUP V15.S[3], V22.S4
+	VADD V22.H8, V21.H8, V21.H8
+	WORD $0x4e602ab5 // saddlp v21.4s, v21.8h
+	WORD $0x4e217897 // fcvtl2 v23.4s, v4.8h
+	WORD $0x6e23def7 // fmul v23.4s, v23.4s, v3.4s
+	WORD $0x4e2178b8 // fcvtl2 v24.4s, v5.8h
+	WORD $0x6e27df18 // fmul v24.4s, v24.4s, v7.4s
+	WORD $0x4f01f619 // fmov v25.4s, #16
+	VFMLA V25.S4, V23.S4, V24.S4
+	WORD $0x4e21da52 // scvtf v18.4s, v18.4s
+	WORD $0x4f8c92f9 // fmul v25.4s, v23.4s, v12.s[0]
+	VFMLA V25.S4, V18.S4, V9.S4
+	WORD $0x4fac1309 // fmla v9.4s, v24.4s, v12.s[1]
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8f92f9 // fmul v25.4s, v23.4s, v15.s[0]
+	VFMLA V25.S4, V21.S4, V11.S4
+	WORD $0x4faf130b // fmla v11.4s, v24.4s, v15.s[1]
+	ADD R3, R2
+	ADD $176, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F8, F9), 0(R7)
+	ADD R1, R7
+	FSTPQ (F10, F11), 0(R7)
 	ADD $32, R0
 	MOVD x+16(FP), R2
 	SUBS $1, R6, R6
@@ -5222,6 +7650,441 @@ part:
 	ADD R1, R7
 	FSTPQ (F4, F5), 0(R7)
 	ADD R1, R7
+	FSTPQ (F6, F7), 0(R7)
+	ADD R1, R7
+	FSTPQ (F8, F9), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ6_K_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ6_K_1NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+	VMOVI $48, V1.B16
+
+groups:
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	ADD $16, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F5
+	WORD $0x0f08a4a4 // sxtl v4.8h, v5.8b
+	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
+	FMOVQ 0(R2), F8
+	FMOVQ 24(R2), F9
+	FMOVQ 40(R2), F10
+	FLDPQ 16(R4), (F23, F24)
+	FLDPQ 48(R4), (F25, F26)
+	FLDPQ 80(R4), (F21, F22)
+	VUSHR $4, V21.B16, V27.B16
+	VAND V0.B16, V21.B16, V21.B16
+	VSHL $4, V23.B16, V28.B16
+	VBIT V1.B16, V28.B16, V21.B16
+	VSHL $4, V25.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	VDUP V9.S[0], V19.S4
+	WORD $0x0e33c2ab // smull v11.8h, v21.8b, v19.8b
+	WORD $0x4e33c2af // smull2 v15.8h, v21.16b, v19.16b
+	VDUP V10.S[0], V20.S4
+	WORD $0x0e34c36c // smull v12.8h, v27.8b, v20.8b
+	WORD $0x4e34c370 // smull2 v16.8h, v27.16b, v20.16b
+	VUSHR $4, V22.B16, V27.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VSHL $4, V24.B16, V28.B16
+	VBIT V1.B16, V28.B16, V22.B16
+	VSHL $4, V26.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	WORD $0x0e33c2cd // smull v13.8h, v22.8b, v19.8b
+	WORD $0x4e33c2d1 // smull2 v17.8h, v22.16b, v19.16b
+	WORD $0x0e34c36e // smull v14.8h, v27.8b, v20.8b
+	WORD $0x4e34c372 // smull2 v18.8h, v27.16b, v20.16b
+	FLDPQ 112(R4), (F21, F22)
+	VUSHR $4, V21.B16, V27.B16
+	VAND V0.B16, V21.B16, V21.B16
+	VSHL $2, V23.B16, V28.B16
+	VBIT V1.B16, V28.B16, V21.B16
+	VSHL $2, V25.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	VDUP V9.S[1], V19.S4
+	WORD $0x0e3382ab // smlal v11.8h, v21.8b, v19.8b
+	WORD $0x4e3382af // smlal2 v15.8h, v21.16b, v19.16b
+	VDUP V10.S[1], V20.S4
+	WORD $0x0e34836c // smlal v12.8h, v27.8b, v20.8b
+	WORD $0x4e348370 // smlal2 v16.8h, v27.16b, v20.16b
+	VUSHR $4, V22.B16, V27.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VSHL $2, V24.B16, V28.B16
+	VBIT V1.B16, V28.B16, V22.B16
+	VSHL $2, V26.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	WORD $0x0e3382cd // smlal v13.8h, v22.8b, v19.8b
+	WORD $0x4e3382d1 // smlal2 v17.8h, v22.16b, v19.16b
+	WORD $0x0e34836e // smlal v14.8h, v27.8b, v20.8b
+	WORD $0x4e348372 // smlal2 v18.8h, v27.16b, v20.16b
+	FLDPQ 144(R4), (F21, F22)
+	VUSHR $4, V21.B16, V27.B16
+	VAND V0.B16, V21.B16, V21.B16
+	VBIT V1.B16, V23.B16, V21.B16
+	VBIT V1.B16, V25.B16, V27.B16
+	VDUP V9.S[2], V19.S4
+	WORD $0x0e3382ab // smlal v11.8h, v21.8b, v19.8b
+	WORD $0x4e3382af // smlal2 v15.8h, v21.16b, v19.16b
+	VDUP V10.S[2], V20.S4
+	WORD $0x0e34836c // smlal v12.8h, v27.8b, v20.8b
+	WORD $0x4e348370 // smlal2 v16.8h, v27.16b, v20.16b
+	VUSHR $4, V22.B16, V27.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VBIT V1.B16, V24.B16, V22.B16
+	VBIT V1.B16, V26.B16, V27.B16
+	WORD $0x0e3382cd // smlal v13.8h, v22.8b, v19.8b
+	WORD $0x4e3382d1 // smlal2 v17.8h, v22.16b, v19.16b
+	WORD $0x0e34836e // smlal v14.8h, v27.8b, v20.8b
+	WORD $0x4e348372 // smlal2 v18.8h, v27.16b, v20.16b
+	FLDPQ 176(R4), (F21, F22)
+	VUSHR $4, V21.B16, V27.B16
+	VAND V0.B16, V21.B16, V21.B16
+	VUSHR $2, V23.B16, V28.B16
+	VBIT V1.B16, V28.B16, V21.B16
+	VUSHR $2, V25.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	VDUP V9.S[3], V19.S4
+	WORD $0x0e3382ab // smlal v11.8h, v21.8b, v19.8b
+	WORD $0x4e3382af // smlal2 v15.8h, v21.16b, v19.16b
+	VDUP V10.S[3], V20.S4
+	WORD $0x0e34836c // smlal v12.8h, v27.8b, v20.8b
+	WORD $0x4e348370 // smlal2 v16.8h, v27.16b, v20.16b
+	VUSHR $4, V22.B16, V27.B16
+	VAND V0.B16, V22.B16, V22.B16
+	VUSHR $2, V24.B16, V28.B16
+	VBIT V1.B16, V28.B16, V22.B16
+	VUSHR $2, V26.B16, V28.B16
+	VBIT V1.B16, V28.B16, V27.B16
+	WORD $0x0e3382cd // smlal v13.8h, v22.8b, v19.8b
+	WORD $0x4e3382d1 // smlal2 v17.8h, v22.16b, v19.16b
+	WORD $0x0e34836e // smlal v14.8h, v27.8b, v20.8b
+	WORD $0x4e348372 // smlal2 v18.8h, v27.16b, v20.16b
+	VADDP V15.H8, V11.H8, V11.H8
+	FMOVS 16(R2), F15
+	VDUP V15.S[0], V15.S4
+	VADD V15.H8, V11.H8, V11.H8
+	WORD $0x4e60296b // saddlp v11.4s, v11.8h
+	VADDP V16.H8, V12.H8, V12.H8
+	FMOVS 20(R2), F16
+	VDUP V16.S[0], V16.S4
+	VADD V16.H8, V12.H8, V12.H8
+	WORD $0x4e60298c // saddlp v12.4s, v12.8h
+	WORD $0x0f10a495 // sxtl v21.4s, v4.4h
+	WORD $0x4eb59d6b // mul v11.4s, v11.4s, v21.4s
+	WORD $0x0f10a4b5 // sxtl v21.4s, v5.4h
+	WORD $0x4eb5958b // mla v11.4s, v12.4s, v21.4s
+	WORD $0x4e21d96b // scvtf v11.4s, v11.4s
+	WORD $0x4f889055 // fmul v21.4s, v2.4s, v8.s[0]
+	VFMLA V21.S4, V11.S4, V6.S4
+	VADDP V17.H8, V13.H8, V13.H8
+	FMOVS 16(R2), F17
+	VDUP V17.S[0], V17.S4
+	VADD V17.H8, V13.H8, V13.H8
+	WORD $0x4e6029ad // saddlp v13.4s, v13.8h
+	VADDP V18.H8, V14.H8, V14.H8
+	FMOVS 20(R2), F18
+	VDUP V18.S[0], V18.S4
+	VADD V18.H8, V14.H8, V14.H8
+	WORD $0x4e6029ce // saddlp v14.4s, v14.8h
+	WORD $0x4f10a495 // sxtl2 v21.4s, v4.8h
+	WORD $0x4eb59dad // mul v13.4s, v13.4s, v21.4s
+	WORD $0x4f10a4b5 // sxtl2 v21.4s, v5.8h
+	WORD $0x4eb595cd // mla v13.4s, v14.4s, v21.4s
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f889075 // fmul v21.4s, v3.4s, v8.s[0]
+	VFMLA V21.S4, V13.S4, V7.S4
+	ADD R3, R2
+	ADD $208, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
+	FSTPQ (F6, F7), 0(R7)
+	ADD $32, R0
+	MOVD x+16(FP), R2
+	SUBS $1, R6, R6
+	BNE groups
+	RET
+
+// int8LongQ6_K_2NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
+TEXT ·int8LongQ6_K_2NEON(SB), NOSPLIT, $0-56
+	MOVD dst+0(FP), R0
+	MOVD dstStride+8(FP), R1
+	MOVD x+16(FP), R2
+	MOVD step+24(FP), R3
+	MOVD w+32(FP), R4
+	MOVD groups+48(FP), R6
+	VMOVI $15, V0.B16
+	VMOVI $48, V1.B16
+
+groups:
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	MOVD blocks+40(FP), R5
+
+blocks:
+	FMOVQ 0(R4), F3
+	WORD $0x0e217862 // fcvtl v2.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	ADD $16, R4
+	MOVD $8, R8
+
+part:
+	FMOVQ 0(R4), F5
+	WORD $0x0f08a4a4 // sxtl v4.8h, v5.8b
+	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
+	FMOVQ 0(R2), F10
+	FMOVQ 24(R2), F11
+	FMOVQ 40(R2), F12
+	FMOVQ 56(R2), F13
+	FMOVQ 80(R2), F14
+	FMOVQ 96(R2), F15
+	FMOVQ 16(R4), F26
+	FMOVQ 48(R4), F27
+	FMOVQ 80(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VSHL $4, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VSHL $4, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[0], V20.S4
+	WORD $0x0e34c330 // smull v16.8h, v25.8b, v20.8b
+	WORD $0x4e34c332 // smull2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[0], V20.S4
+	WORD $0x0e34c335 // smull v21.8h, v25.8b, v20.8b
+	WORD $0x4e34c337 // smull2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[0], V20.S4
+	WORD $0x0e34c391 // smull v17.8h, v28.8b, v20.8b
+	WORD $0x4e34c393 // smull2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[0], V20.S4
+	WORD $0x0e34c396 // smull v22.8h, v28.8b, v20.8b
+	WORD $0x4e34c398 // smull2 v24.8h, v28.16b, v20.16b
+	FMOVQ 112(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VSHL $2, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VSHL $2, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[1], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[1], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[1], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[1], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	FMOVQ 144(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VBIT V1.B16, V27.B16, V28.B16
+	VDUP V11.S[2], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[2], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[2], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[2], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	FMOVQ 176(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VUSHR $2, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VUSHR $2, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[3], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[3], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[3], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[3], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	VADDP V18.H8, V16.H8, V16.H8
+	FMOVS 16(R2), F18
+	VDUP V18.S[0], V18.S4
+	VADD V18.H8, V16.H8, V16.H8
+	WORD $0x4e602a10 // saddlp v16.4s, v16.8h
+	VADDP V19.H8, V17.H8, V17.H8
+	FMOVS 20(R2), F19
+	VDUP V19.S[0], V19.S4
+	VADD V19.H8, V17.H8, V17.H8
+	WORD $0x4e602a31 // saddlp v17.4s, v17.8h
+	VADDP V23.H8, V21.H8, V21.H8
+	FMOVS 72(R2), F23
+	VDUP V23.S[0], V23.S4
+	VADD V23.H8, V21.H8, V21.H8
+	WORD $0x4e602ab5 // saddlp v21.4s, v21.8h
+	VADDP V24.H8, V22.H8, V22.H8
+	FMOVS 76(R2), F24
+	VDUP V24.S[0], V24.S4
+	VADD V24.H8, V22.H8, V22.H8
+	WORD $0x4e602ad6 // saddlp v22.4s, v22.8h
+	WORD $0x0f10a499 // sxtl v25.4s, v4.4h
+	WORD $0x4eb99e10 // mul v16.4s, v16.4s, v25.4s
+	WORD $0x4eb99eb5 // mul v21.4s, v21.4s, v25.4s
+	WORD $0x0f10a4b9 // sxtl v25.4s, v5.4h
+	WORD $0x4eb99630 // mla v16.4s, v17.4s, v25.4s
+	WORD $0x4eb996d5 // mla v21.4s, v22.4s, v25.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8a9059 // fmul v25.4s, v2.4s, v10.s[0]
+	VFMLA V25.S4, V16.S4, V6.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8d9059 // fmul v25.4s, v2.4s, v13.s[0]
+	VFMLA V25.S4, V21.S4, V8.S4
+	FMOVQ 32(R4), F26
+	FMOVQ 64(R4), F27
+	FMOVQ 96(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VSHL $4, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VSHL $4, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[0], V20.S4
+	WORD $0x0e34c330 // smull v16.8h, v25.8b, v20.8b
+	WORD $0x4e34c332 // smull2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[0], V20.S4
+	WORD $0x0e34c335 // smull v21.8h, v25.8b, v20.8b
+	WORD $0x4e34c337 // smull2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[0], V20.S4
+	WORD $0x0e34c391 // smull v17.8h, v28.8b, v20.8b
+	WORD $0x4e34c393 // smull2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[0], V20.S4
+	WORD $0x0e34c396 // smull v22.8h, v28.8b, v20.8b
+	WORD $0x4e34c398 // smull2 v24.8h, v28.16b, v20.16b
+	FMOVQ 128(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VSHL $2, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VSHL $2, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[1], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[1], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[1], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[1], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	FMOVQ 160(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VBIT V1.B16, V26.B16, V25.B16
+	VBIT V1.B16, V27.B16, V28.B16
+	VDUP V11.S[2], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[2], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[2], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[2], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	FMOVQ 192(R4), F25
+	VUSHR $4, V25.B16, V28.B16
+	VAND V0.B16, V25.B16, V25.B16
+	VUSHR $2, V26.B16, V29.B16
+	VBIT V1.B16, V29.B16, V25.B16
+	VUSHR $2, V27.B16, V29.B16
+	VBIT V1.B16, V29.B16, V28.B16
+	VDUP V11.S[3], V20.S4
+	WORD $0x0e348330 // smlal v16.8h, v25.8b, v20.8b
+	WORD $0x4e348332 // smlal2 v18.8h, v25.16b, v20.16b
+	VDUP V14.S[3], V20.S4
+	WORD $0x0e348335 // smlal v21.8h, v25.8b, v20.8b
+	WORD $0x4e348337 // smlal2 v23.8h, v25.16b, v20.16b
+	VDUP V12.S[3], V20.S4
+	WORD $0x0e348391 // smlal v17.8h, v28.8b, v20.8b
+	WORD $0x4e348393 // smlal2 v19.8h, v28.16b, v20.16b
+	VDUP V15.S[3], V20.S4
+	WORD $0x0e348396 // smlal v22.8h, v28.8b, v20.8b
+	WORD $0x4e348398 // smlal2 v24.8h, v28.16b, v20.16b
+	VADDP V18.H8, V16.H8, V16.H8
+	FMOVS 16(R2), F18
+	VDUP V18.S[0], V18.S4
+	VADD V18.H8, V16.H8, V16.H8
+	WORD $0x4e602a10 // saddlp v16.4s, v16.8h
+	VADDP V19.H8, V17.H8, V17.H8
+	FMOVS 20(R2), F19
+	VDUP V19.S[0], V19.S4
+	VADD V19.H8, V17.H8, V17.H8
+	WORD $0x4e602a31 // saddlp v17.4s, v17.8h
+	VADDP V23.H8, V21.H8, V21.H8
+	FMOVS 72(R2), F23
+	VDUP V23.S[0], V23.S4
+	VADD V23.H8, V21.H8, V21.H8
+	WORD $0x4e602ab5 // saddlp v21.4s, v21.8h
+	VADDP V24.H8, V22.H8, V22.H8
+	FMOVS 76(R2), F24
+	VDUP V24.S[0], V24.S4
+	VADD V24.H8, V22.H8, V22.H8
+	WORD $0x4e602ad6 // saddlp v22.4s, v22.8h
+	WORD $0x4f10a499 // sxtl2 v25.4s, v4.8h
+	WORD $0x4eb99e10 // mul v16.4s, v16.4s, v25.4s
+	WORD $0x4eb99eb5 // mul v21.4s, v21.4s, v25.4s
+	WORD $0x4f10a4b9 // sxtl2 v25.4s, v5.8h
+	WORD $0x4eb99630 // mla v16.4s, v17.4s, v25.4s
+	WORD $0x4eb996d5 // mla v21.4s, v22.4s, v25.4s
+	WORD $0x4e21da10 // scvtf v16.4s, v16.4s
+	WORD $0x4f8a9079 // fmul v25.4s, v3.4s, v10.s[0]
+	VFMLA V25.S4, V16.S4, V7.S4
+	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
+	WORD $0x4f8d9079 // fmul v25.4s, v3.4s, v13.s[0]
+	VFMLA V25.S4, V21.S4, V9.S4
+	ADD R3, R2
+	ADD $208, R4
+	SUBS $1, R8, R8
+	BNE part
+	SUBS $1, R5, R5
+	BNE blocks
+	MOVD R0, R7
 	FSTPQ (F6, F7), 0(R7)
 	ADD R1, R7
 	FSTPQ (F8, F9), 0(R7)

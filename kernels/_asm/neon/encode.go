@@ -41,6 +41,10 @@ var threes = map[string]instruction{
 	"mul":    {0x4ea09c00, sameFloats},
 	"mla":    {0x4ea09400, sameFloats},
 	"mul.8h": {0x4e609c00, "v%d.8h, v%d.8h, v%d.8h"},
+	"smull":  {0x0e20c000, "v%d.8h, v%d.8b, v%d.8b"},
+	"smull2": {0x4e20c000, "v%d.8h, v%d.16b, v%d.16b"},
+	"smlal":  {0x0e208000, "v%d.8h, v%d.8b, v%d.8b"},
+	"smlal2": {0x4e208000, "v%d.8h, v%d.16b, v%d.16b"},
 	"smmla":  {0x4e80a400, "v%d.4s, v%d.16b, v%d.16b"},
 }
 
@@ -65,6 +69,7 @@ var twos = map[string]instruction{
 
 	"saddlp.8h": {0x4e202800, "v%d.8h, v%d.16b"},
 	"saddlp.4s": {0x4e602800, "v%d.4s, v%d.8h"},
+	"sadalp":    {0x4e606800, "v%d.4s, v%d.8h"},
 	"sxtl.8h":   {0x0f08a400, "v%d.8h, v%d.8b"},
 	"sxtl2.8h":  {0x4f08a400, "v%d.8h, v%d.16b"},
 	"sxtl.4s":   {0x0f10a400, "v%d.4s, v%d.4h"},

@@ -30,334 +30,89 @@ var interleavedFormats = []interleaved{
 const (
 	int8Outs = 8 // two vectors
 	int8Rows = 4 // most that share weights in registers
+	longRows = 2 // most of them without dot products
 )
 
-// int8Products generates the products of few rows with the dot products of four bytes of
-// ARMv8.2: a lane is an output, a word of a register of activations four of its columns.
+// int8Products generates the products of few rows: with the dot products of four bytes of
+// ARMv8.2, a lane being an output and a word of a register of activations four of its
+// columns, and with what ARMv8.0 has.
 func int8Products(f *file) {
 	for i := range interleavedFormats {
 		for rows := 1; rows <= int8Rows; rows++ {
-			int8Product(f, &interleavedFormats[i], rows)
+			int8Product(f, &interleavedFormats[i], rows, false)
+		}
+		for rows := 1; rows <= longRows; rows++ {
+			int8Product(f, &interleavedFormats[i], rows, true)
 		}
 	}
 }
 
-// An opened format is one being read: what its kernel holds in registers.
-type opened struct {
-	*file
-	*interleaved
-	w           gp     // 32 columns
-	low, high   vec    // masks of codes
-	full        bool   // what rows have beside their values is read again when it is used, for want of registers
-	crowded     bool   // what the head has, too
-	headAt      gp     // where the head lies, of a crowded kernel
-	scales      [2]vec // of the head, as floats, by vector of outputs
-	minima      [2]vec
-	integers    vec // scales of 32 columns, of a format of six bits those of their first half
-	moreOfThose vec // minima, or scales of the second half
+// A product is of rows of rounded activations with the weights of eight outputs. Sums are
+// by row, vector of outputs and, of codes of six bits, half of the 32 columns.
+type product struct {
+	*opened
+	x      gp // 32 columns
+	rows   int
+	halves int
+	heads  [int8Rows]vec    // a scale, the scaled sum, offsets
+	values [int8Rows][2]vec // of either half
+	acc    [int8Rows][2]vec
+	sums   [int8Rows][2][2]vec
+
+	long   bool                // without dot products: see int8long.go
+	uppers [int8Rows][2][2]vec // sums of two of the four outputs
+	words  [int8Rows][2]vec    // four columns of a row, in every lane
+	wide   vec                 // products of codes of eight bits
 }
 
-// open takes what a kernel holds; rows share the registers.
-func open(f *file, q *interleaved, w gp, rows int) *opened {
-	k := &opened{file: f, interleaved: q, w: w}
-	k.full = q.head > 0 && rows == int8Rows
-	k.crowded = k.full && q.bits == 6
-	mask := func(v int) vec {
-		r := f.vec()
-		f.i("VMOVI $%d, %s.B16", v, r)
-		return r
+func int8Product(f *file, q *interleaved, rows int, long bool) {
+	name := fmt.Sprintf("int8%s_%d", q.name, rows)
+	if long {
+		name = fmt.Sprintf("int8Long%s_%d", q.name, rows)
 	}
-	switch q.bits {
-	case 4:
-		k.low = mask(15)
-	case 5:
-		k.low, k.high = mask(31), mask(16)
-	case 6:
-		k.low, k.high = mask(15), mask(48)
-	}
-	switch {
-	case q.head == 0:
-	case k.crowded:
-		k.headAt = f.gp()
-	default:
-		k.scales = [2]vec{f.vec(), f.vec()}
-		k.integers, k.moreOfThose = f.vec(), f.vec()
-		if q.bits != 6 {
-			k.minima = [2]vec{f.vec(), f.vec()}
-		}
-	}
-	return k
-}
-
-// blocks generates the loop over n blocks and, in a k-quant, the one over the 32 columns
-// of each; body does 32 columns.
-func (k *opened) blocks(n gp, body func()) {
-	k.label("blocks")
-	if k.head > 0 {
-		k.openHead()
-		left := k.gp()
-		k.i("MOVD $8, %s", left)
-		k.label("part")
-		k.columns(body)
-		k.i("SUBS $1, %s, %s", left, left)
-		k.i("BNE part")
-	} else {
-		k.columns(body)
-	}
-	k.i("SUBS $1, %s, %s", n, n)
-	k.i("BNE blocks")
-}
-
-func (k *opened) columns(body func()) {
-	if k.head > 0 && !k.crowded {
-		k.load(k.moreOfThose, k.w, 0)
-		if k.bits == 6 {
-			k.two("sxtl.8h", k.integers, k.moreOfThose)
-			k.two("sxtl2.8h", k.moreOfThose, k.moreOfThose)
-		} else {
-			k.i("VUSHLL $0, %s.B8, %s.H8", k.moreOfThose, k.integers)
-			k.i("VUSHLL2 $0, %s.B16, %s.H8", k.moreOfThose, k.moreOfThose)
-		}
-	}
-	body()
-	k.add(k.w, k.bytes)
-}
-
-// openHead reads the head of a k-quant, and moves on to what it is for. Integers will be
-// converted as halves, to a tiny part of their value: the head's scales make up for it.
-// Minima are negative.
-func (k *opened) openHead() {
-	if k.crowded {
-		k.i("MOVD %s, %s", k.w, k.headAt)
-	} else {
-		k.load(k.scales[1], k.w, 0)
-		k.pair(k.scales, k.scales[1])
-		if k.bits != 6 {
-			k.load(k.minima[1], k.w, 2*int8Outs)
-			k.pair(k.minima, k.minima[1])
-			release := k.scope()
-			larger := k.copy(words(func(i int) uint32 { return bitsOf([]float32{1 / tiny, -1 / tiny}[i%2]) }))
-			for o := range k.scales {
-				k.byElement("fmul", k.scales[o], k.scales[o], larger, 0)
-				k.byElement("fmul", k.minima[o], k.minima[o], larger, 1)
-			}
-			release()
-		}
-	}
-	k.add(k.w, k.head)
-}
-
-// pair converts eight halves, which may lie in the second register, to floats.
-func (k *opened) pair(to [2]vec, halves vec) {
-	k.two("fcvtl", to[0], halves)
-	k.two("fcvtl2", to[1], halves)
-}
-
-// half converts the o-th four of eight halves, or of small integers.
-func (k *opened) half(to, from vec, o int) { k.two([]string{"fcvtl", "fcvtl2"}[o], to, from) }
-
-// scale returns the scales of four outputs, of 32 columns; of six bits, the head's.
-func (k *opened) scale(o int) vec {
-	switch {
-	case k.head == 0 || k.crowded:
-		v, at := k.vec(), k.w
-		if k.crowded {
-			at = k.headAt
-		}
-		k.i("FMOVD %d(%s), %s", 8*o, at, v.f())
-		k.two("fcvtl", v, v)
-		return v
-	case k.bits == 6:
-		return k.scales[o]
-	}
-	v := k.vec()
-	k.half(v, k.integers, o)
-	k.three("fmul", v, v, k.scales[o])
-	return v
-}
-
-// least returns what is multiplied by the sum of activations: the minimum and, of a format
-// that has both, the codes' offset times the scale. It rounds as int8Codes does.
-func (k *opened) least(o int, scale vec) vec {
-	v := k.vec()
-	if k.head == 0 {
-		k.i("FMOVD %d(%s), %s", k.interleaved.minima+8*o, k.w, v.f())
-		k.two("fcvtl", v, v)
-	} else {
-		k.half(v, k.moreOfThose, o)
-		k.three("fmul", v, v, k.minima[o])
-	}
-	if k.offset > 0 {
-		t := k.vec()
-		k.sixteen(t)
-		k.fmla(v, scale, t)
-		k.free(t)
-	}
-	return v
-}
-
-// factor returns the integer scales of four outputs, of the first or second sixteen of 32
-// columns.
-func (k *opened) factor(o, half int) vec {
-	v := k.vec()
-	if k.crowded {
-		k.i("FMOVS %d(%s), %s", int8Outs*half+4*o, k.w, v.f())
-		k.two("sxtl.8h", v, v)
-		k.two("sxtl.4s", v, v)
-		return v
-	}
-	k.two([]string{"sxtl.4s", "sxtl2.4s"}[o], v, []vec{k.integers, k.moreOfThose}[half])
-	return v
-}
-
-// quads yields the codes of 32 columns of vectors of outputs: with each call of use, of
-// columns [4g, 4g+4), four of each output. What it yields lasts for so many g from one on.
-func (k *opened) quads(outs []int, lasts int, use func(o, g int, codes vec)) {
-	defer k.scope()()
-	codes := make([][]vec, lasts)
-	for i := range codes {
-		codes[i] = k.vecs(len(outs))
-	}
-	read := func(v []vec, at int) {
-		if len(v) == 2 {
-			k.loadPair(v[0], v[1], k.w, at)
-		} else {
-			k.load(v[0], k.w, at+16*outs[0])
-		}
-	}
-	next := 4 * int8Outs
-	if k.bits == 8 {
-		for g := range 8 {
-			c := codes[g%lasts]
-			read(c, k.codes+next*g)
-			for i, o := range outs {
-				use(o, g, c[i])
-			}
-		}
-		return
-	}
-	var high [2][]vec
-	if k.bits > 4 {
-		for i := range k.bits - 4 {
-			high[i] = k.vecs(len(outs))
-			read(high[i], k.interleaved.high+next*i)
-		}
-	}
-	upperHalves := 1
-	if lasts > 1 {
-		upperHalves = lasts * len(outs)
-	}
-	uppers := k.vecs(upperHalves)
-	t := vec(-1)
-	if k.bits > 4 {
-		t = k.vec()
-	}
-	for g := range 4 {
-		c := codes[g%lasts]
-		read(c, k.codes+next*g)
-		for i, o := range outs {
-			upper := uppers[(g*len(outs)+i)%len(uppers)]
-			k.i("VUSHR $4, %s.B16, %s.B16", c[i], upper)
-			switch k.bits {
-			case 4:
-				k.and(c[i], c[i], k.low)
-			case 5:
-				k.fifth(g, c[i], upper, high[0][i], t)
-			case 6:
-				k.and(c[i], c[i], k.low)
-				k.twoAbove(g, c[i], high[0][i], t)
-				k.twoAbove(g, upper, high[1][i], t)
-			}
-			use(o, g, c[i])
-			use(o, g+4, upper)
-		}
-	}
-}
-
-// fifth puts bit g of high above the lower halves of the bytes c, of which it leaves only
-// these, and bit g + 4 above upper.
-func (k *opened) fifth(g int, c, upper, high, t vec) {
-	if g > 0 {
-		k.i("VUSHR $%d, %s.B16, %s.B16", g, high, t)
-		high = t
-	}
-	k.bit(upper, high, k.high)
-	k.i("VSLI $4, %s.B16, %s.B16", high, c)
-	k.and(c, c, k.low)
-}
-
-// twoAbove puts bits 2g and 2g+1 of high above c, four bits.
-func (k *opened) twoAbove(g int, c, high, t vec) {
-	switch {
-	case g < 2:
-		k.i("VSHL $%d, %s.B16, %s.B16", 4-2*g, high, t)
-		high = t
-	case g > 2:
-		k.i("VUSHR $%d, %s.B16, %s.B16", 2*g-4, high, t)
-		high = t
-	}
-	k.bit(c, high, k.high)
-}
-
-func int8Product(f *file, q *interleaved, rows int) {
-	f.function(fmt.Sprintf("int8%s_%d", q.name, rows),
+	f.function(name,
 		"func(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)", 0,
 		fmt.Sprintf("%d rows of rounded activations times groups of %d outputs, interleaved from %s:", rows, int8Outs, q.name),
 		"sums of products are exact by 32 columns, and added in order.")
 	dst, stride, x, step, w := f.argument("dst"), f.argument("dstStride"), f.argument("x"), f.argument("step"), f.argument("w")
 	n, groups, to := f.gp(), f.argument("groups"), f.gp()
-	k := open(f, q, w, rows)
-	var acc [int8Rows][2]vec
+	k := product{opened: open(f, q, w, rows), x: x, rows: rows, halves: 1, long: long}
+	if q.bits == 6 {
+		k.halves = 2
+	}
 	for r := range rows {
-		acc[r] = [2]vec{f.vec(), f.vec()}
+		k.acc[r] = [2]vec{f.vec(), f.vec()}
 	}
 	// Few rows leave registers for both vectors of outputs at once, which are one load.
 	parts := [][]int{{0}, {1}}
-	if rows == 1 || rows == 2 && q.bits < 6 {
+	if rows == 1 || rows == 2 && q.bits < 6 && !long {
 		parts = [][]int{{0, 1}}
 	}
 	f.label("groups")
 	for r := range rows {
-		f.zero(acc[r][0])
-		f.zero(acc[r][1])
+		f.zero(k.acc[r][0])
+		f.zero(k.acc[r][1])
 	}
 	f.argumentTo("blocks", n)
 	k.blocks(n, func() {
 		defer f.scope()()
-		var heads [int8Rows]vec // a scale, the scaled sum, offsets
-		var values [int8Rows][2]vec
-		for r := range rows {
-			if !k.full {
-				heads[r] = f.vec()
-				f.load(heads[r], x, r*roundedBytes)
-			}
-			values[r] = [2]vec{f.vec(), f.vec()}
-			for half, v := range values[r] {
-				f.load(v, x, r*roundedBytes+roundedCodes+16*half)
-			}
-		}
+		k.activations()
 		for _, outs := range parts {
 			release := f.scope()
-			halves := 1
-			if q.bits == 6 {
-				halves = 2
-			}
-			var sums [int8Rows][2][2]vec // [row][vector of outputs][half]
 			for r := range rows {
-				for _, o := range outs {
-					for half := range halves {
-						sums[r][o][half] = f.vec()
-					}
-				}
-				k.start(x, r, heads[r], outs, &sums[r])
+				k.takeSums(r, outs)
 			}
 			k.quads(outs, 1, func(o, g int, codes vec) {
 				for r := range rows {
-					f.byElement("sdot", sums[r][o][g/4%halves], codes, values[r][g/4], g%4)
+					if long {
+						k.multiplyLong(r, o, g, codes, o == outs[0])
+					} else {
+						f.byElement("sdot", k.sums[r][o][g/4%k.halves], codes, k.values[r][g/4], g%4)
+					}
 				}
 			})
 			for _, o := range outs {
-				k.addScaled(x, o, rows, &sums, &heads, &acc)
+				k.addScaled(o)
 			}
 			release()
 		}
@@ -365,7 +120,7 @@ func int8Product(f *file, q *interleaved, rows int) {
 	})
 	f.i("MOVD %s, %s", dst, to)
 	for r := range rows {
-		f.storePair(acc[r][0], acc[r][1], to, 0)
+		f.storePair(k.acc[r][0], k.acc[r][1], to, 0)
 		if r < rows-1 {
 			f.i("ADD %s, %s", stride, to)
 		}
@@ -377,43 +132,77 @@ func int8Product(f *file, q *interleaved, rows int) {
 	f.finish()
 }
 
+// activations reads 32 columns of all rows.
+func (k *product) activations() {
+	for r := range k.rows {
+		if !k.full {
+			k.heads[r] = k.vec()
+			k.load(k.heads[r], k.x, r*roundedBytes)
+		}
+		k.values[r] = [2]vec{k.vec(), k.vec()}
+		for half, v := range k.values[r] {
+			k.load(v, k.x, r*roundedBytes+roundedCodes+16*half)
+		}
+	}
+}
+
+// takeSums takes registers for the sums of a row.
+func (k *product) takeSums(r int, outs []int) {
+	for _, o := range outs {
+		for half := range k.halves {
+			k.sums[r][o][half] = k.vec()
+		}
+	}
+	if k.long {
+		k.takeLong(r, outs)
+		return
+	}
+	k.start(r, outs)
+}
+
 // start begins sums with what an offset of codes takes off them.
-func (k *opened) start(x gp, r int, head vec, outs []int, sums *[2][2]vec) {
-	first := sums[outs[0]]
+func (k *product) start(r int, outs []int) {
+	sums := &k.sums[r]
+	first := sums[outs[0]][0]
 	switch k.offset {
 	case 0:
 		for _, o := range outs {
 			k.zero(sums[o][0])
 		}
 	case 32: // of either sixteen columns
-		k.i("FMOVD %d(%s), %s", r*roundedBytes+roundedOff+8, x, first[0].f())
-		k.two("saddlp.4s", first[0], first[0])
-		for _, o := range []int{1, 0} {
-			if sums[o][0] != sums[o][1] { // there are such sums
-				k.broadcast(sums[o][1], first[0], 1)
-				k.broadcast(sums[o][0], first[0], 0)
-			}
+		k.i("FMOVD %d(%s), %s", r*roundedBytes+roundedOff+8, k.x, first.f())
+		k.two("saddlp.4s", first, first)
+		for i := len(outs) - 1; i >= 0; i-- {
+			k.broadcast(sums[outs[i]][1], first, 1)
+			k.broadcast(sums[outs[i]][0], first, 0)
 		}
 	default:
+		head := k.heads[r]
 		if k.full {
-			head = first[0]
-			k.load(head, x, r*roundedBytes)
+			head = first
+			k.load(head, k.x, r*roundedBytes)
 		}
-		k.two("saddlp.4s", first[0], head)
+		k.two("saddlp.4s", first, head)
 		for i := len(outs) - 1; i >= 0; i-- {
-			k.broadcast(sums[outs[i]][0], first[0], map[int]int{8: 2, 16: 3}[k.offset])
+			k.broadcast(sums[outs[i]][0], first, k.offsetLane())
 		}
 	}
 }
 
+// offsetLane is the word of a row's head that has what an offset of codes takes off.
+func (k *product) offsetLane() int { return map[int]int{8: 2, 16: 3}[k.offset] }
+
 // addScaled adds the sums of four outputs, times the scales of weights and activations.
-func (k *opened) addScaled(x gp, o, rows int, sums *[int8Rows][2][2]vec, heads *[int8Rows]vec, acc *[int8Rows][2]vec) {
+func (k *product) addScaled(o int) {
 	defer k.scope()()
+	if k.long {
+		k.endLong(o)
+	}
 	if k.bits == 6 {
 		for half := range 2 {
 			factor := k.factor(o, half)
-			for r := range rows {
-				k.three([]string{"mul", "mla"}[half], sums[r][o][0], sums[r][o][half], factor)
+			for r := range k.rows {
+				k.three([]string{"mul", "mla"}[half], k.sums[r][o][0], k.sums[r][o][half], factor)
 			}
 			k.free(factor)
 		}
@@ -427,17 +216,18 @@ func (k *opened) addScaled(x gp, o, rows int, sums *[int8Rows][2][2]vec, heads *
 	if k.full {
 		head = k.vec()
 	}
-	for r := range rows {
+	for r := range k.rows {
 		if k.full {
-			k.i("FMOVD %d(%s), %s", r*roundedBytes, x, head.f())
+			k.i("FMOVD %d(%s), %s", r*roundedBytes, k.x, head.f())
 		} else {
-			head = heads[r]
+			head = k.heads[r]
 		}
-		k.two("scvtf", sums[r][o][0], sums[r][o][0])
+		sum := k.sums[r][o][0]
+		k.two("scvtf", sum, sum)
 		k.byElement("fmul", both, scale, head, 0)
-		k.fmla(acc[r][o], sums[r][o][0], both)
+		k.fmla(k.acc[r][o], sum, both)
 		if k.interleaved.minima > 0 {
-			k.byElement("fmla", acc[r][o], least, head, 1)
+			k.byElement("fmla", k.acc[r][o], least, head, 1)
 		}
 	}
 }

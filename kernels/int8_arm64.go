@@ -67,7 +67,8 @@ var (
 var int8SMMLA = int8Kernels{
 	outs: 8, rows: 4, many: 8, tileRows: 16, band: 32 << 10, panel: 512 << 10,
 	round:    int8RoundNEON,
-	apart:    int8RoundApartNEON,
+	apart:    int8RoundPairsNEON,
+	pairs:    true,
 	products: int8SDOT.products,
 	unpack: [len(layouts)]func(dst, w *byte, blocks int){
 		Q8_0: int8UnpackQ8_0MatrixNEON,
@@ -86,9 +87,9 @@ var int8SMMLA = int8Kernels{
 }
 
 var (
-	smmlaPlain  = int8Tiles{bytes: 576, apart: int8TilePlainMatrixNEON}
-	smmlaMin    = int8Tiles{bytes: 640, apart: int8TileMinMatrixNEON}
-	smmlaHalves = int8Tiles{bytes: 704, apart: int8TileHalvesMatrixNEON}
+	smmlaPlain  = int8Tiles{bytes: 640, apart: int8TilePlainMatrixNEON}
+	smmlaMin    = int8Tiles{bytes: 768, apart: int8TileMinMatrixNEON}
+	smmlaHalves = int8Tiles{bytes: 896, apart: int8TileHalvesMatrixNEON}
 )
 
 func init() {

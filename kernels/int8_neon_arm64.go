@@ -16,6 +16,12 @@ func int8RoundNEON(dst *byte, step, wide int, x *float32, blocks int)
 //go:noescape
 func int8RoundApartNEON(dst *byte, step, wide int, x *float32, blocks int)
 
+// dst = blocks of 32 activations of x, rounded to 8 bits, step bytes apart: see roundBlock.
+// Likewise, of each sixteen bytes eight: those between are another row's.
+//
+//go:noescape
+func int8RoundPairsNEON(dst *byte, step, wide int, x *float32, blocks int)
+
 // 1 rows of rounded activations times groups of 8 outputs, interleaved from Q8_0:
 // sums of products are exact by 32 columns, and added in order.
 //

@@ -174,6 +174,95 @@ loop:
 	BNE loop
 	RET
 
+// int8RoundPairsNEON(dst *byte, step, wide int, x *float32, blocks int)
+TEXT ·int8RoundPairsNEON(SB), NOSPLIT, $0-40
+	MOVD $int8Constants<>(SB), R26
+	MOVD dst+0(FP), R0
+	MOVD step+8(FP), R1
+	MOVD x+24(FP), R2
+	MOVD blocks+32(FP), R3
+	MOVD wide+16(FP), R4
+	ADD R0, R4, R4
+	FMOVQ 0(R26), F0
+	FMOVQ 16(R26), F1
+
+loop:
+	FLDPQ 0(R2), (F2, F3)
+	FLDPQ 32(R2), (F4, F5)
+	FLDPQ 64(R2), (F6, F7)
+	FLDPQ 96(R2), (F8, F9)
+	WORD $0x4ea0f84a // fabs v10.4s, v2.4s
+	WORD $0x4ea0f86b // fabs v11.4s, v3.4s
+	WORD $0x4ea0f88c // fabs v12.4s, v4.4s
+	WORD $0x4ea0f8ad // fabs v13.4s, v5.4s
+	WORD $0x4ea0f8ce // fabs v14.4s, v6.4s
+	WORD $0x4ea0f8ef // fabs v15.4s, v7.4s
+	WORD $0x4ea0f910 // fabs v16.4s, v8.4s
+	WORD $0x4ea0f931 // fabs v17.4s, v9.4s
+	WORD $0x4eab654a // smax v10.4s, v10.4s, v11.4s
+	WORD $0x4ead658c // smax v12.4s, v12.4s, v13.4s
+	WORD $0x4eaf65ce // smax v14.4s, v14.4s, v15.4s
+	WORD $0x4eb16610 // smax v16.4s, v16.4s, v17.4s
+	WORD $0x4eac654a // smax v10.4s, v10.4s, v12.4s
+	WORD $0x4eb065ce // smax v14.4s, v14.4s, v16.4s
+	WORD $0x4eae654a // smax v10.4s, v10.4s, v14.4s
+	WORD $0x4eb0a94a // smaxv s10, v10.4s
+	WORD $0x4ea1354b // cmgt v11.4s, v10.4s, v1.4s
+	WORD $0x6e20fd4c // fdiv v12.4s, v10.4s, v0.4s
+	WORD $0x4eaad54d // fsub v13.4s, v10.4s, v10.4s
+	WORD $0x4e2dd58c // fadd v12.4s, v12.4s, v13.4s
+	VAND V11.B16, V12.B16, V12.B16
+	WORD $0x6e2afc0e // fdiv v14.4s, v0.4s, v10.4s
+	VAND V11.B16, V14.B16, V14.B16
+	WORD $0x4f8e9042 // fmul v2.4s, v2.4s, v14.s[0]
+	WORD $0x4e21a842 // fcvtns v2.4s, v2.4s
+	WORD $0x4f8e9063 // fmul v3.4s, v3.4s, v14.s[0]
+	WORD $0x4e21a863 // fcvtns v3.4s, v3.4s
+	WORD $0x4f8e9084 // fmul v4.4s, v4.4s, v14.s[0]
+	WORD $0x4e21a884 // fcvtns v4.4s, v4.4s
+	WORD $0x4f8e90a5 // fmul v5.4s, v5.4s, v14.s[0]
+	WORD $0x4e21a8a5 // fcvtns v5.4s, v5.4s
+	WORD $0x4f8e90c6 // fmul v6.4s, v6.4s, v14.s[0]
+	WORD $0x4e21a8c6 // fcvtns v6.4s, v6.4s
+	WORD $0x4f8e90e7 // fmul v7.4s, v7.4s, v14.s[0]
+	WORD $0x4e21a8e7 // fcvtns v7.4s, v7.4s
+	WORD $0x4f8e9108 // fmul v8.4s, v8.4s, v14.s[0]
+	WORD $0x4e21a908 // fcvtns v8.4s, v8.4s
+	WORD $0x4f8e9129 // fmul v9.4s, v9.4s, v14.s[0]
+	WORD $0x4e21a929 // fcvtns v9.4s, v9.4s
+	VUZP1 V3.H8, V2.H8, V2.H8
+	VUZP1 V5.H8, V4.H8, V4.H8
+	VUZP1 V7.H8, V6.H8, V6.H8
+	VUZP1 V9.H8, V8.H8, V8.H8
+	VUZP1 V4.B16, V2.B16, V2.B16
+	VUZP1 V8.B16, V6.B16, V6.B16
+	WORD $0x4e202843 // saddlp v3.8h, v2.16b
+	WORD $0x4e2028c4 // saddlp v4.8h, v6.16b
+	VZIP1 V4.S4, V3.S4, V5.S4
+	VZIP2 V4.S4, V3.S4, V7.S4
+	VADD V5.H8, V7.H8, V5.H8
+	VEXT $8, V5.B16, V5.B16, V7.B16
+	VADD V5.H8, V7.H8, V5.H8
+	VREV64 V5.S4, V7.S4
+	VADD V5.H8, V7.H8, V7.H8
+	WORD $0x4e6028ed // saddlp v13.4s, v7.8h
+	WORD $0x4e21d9ad // scvtf v13.4s, v13.4s
+	WORD $0x4f8c91ad // fmul v13.4s, v13.4s, v12.s[0]
+	FMOVS F12, (R0)
+	FMOVS F13, 64(R0)
+	FMOVD F2, 0(R4)
+	VEXT $8, V2.B16, V2.B16, V2.B16
+	FMOVD F2, 16(R4)
+	FMOVD F6, 32(R4)
+	VEXT $8, V6.B16, V6.B16, V6.B16
+	FMOVD F6, 48(R4)
+	ADD R1, R4
+	ADD $128, R2
+	ADD R1, R0
+	SUBS $1, R3, R3
+	BNE loop
+	RET
+
 // int8Q8_0_1NEON(dst *float32, dstStride int, x *byte, step int, w *byte, blocks, groups int)
 TEXT ·int8Q8_0_1NEON(SB), NOSPLIT, $0-56
 	MOVD dst+0(FP), R0
@@ -8281,29 +8370,29 @@ blocks:
 	RET
 
 // int8TilePlainNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TilePlainNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TilePlainNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -8320,14 +8409,14 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F0, F1)
+	FLDPQ 32(R3), (F2, F3)
 	FLDPQ 0(R13), (F4, F5)
 	FLDPQ 32(R13), (F6, F7)
 	FLDPQ 0(R14), (F8, F9)
@@ -8336,11 +8425,11 @@ rows:
 	FLDPQ 32(R15), (F14, F15)
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	FLDPQ 64(R8), (F20, F21)
-	FLDPQ 96(R8), (F22, F23)
-	FMOVQ 0(R7), F24
+	FLDPQ 0(R1), (F16, F17)
+	FLDPQ 32(R1), (F18, F19)
+	FLDPQ 64(R1), (F20, F21)
+	FLDPQ 96(R1), (F22, F23)
+	FMOVQ 0(R9), F24
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
@@ -8554,27 +8643,27 @@ blocks:
 	WORD $0x4fb89bbe // fmul v30.4s, v29.4s, v24.s[3]
 	VFMLA V30.S4, V28.S4, V15.S4
 	ADD $576, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F0, F1), 0(R3)
+	FSTPQ (F2, F3), 32(R3)
 	FSTPQ (F4, F5), 0(R13)
 	FSTPQ (F6, F7), 32(R13)
 	FSTPQ (F8, F9), 0(R14)
 	FSTPQ (F10, F11), 32(R14)
 	FSTPQ (F12, F13), 0(R15)
 	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:
@@ -8921,29 +9010,29 @@ part:
 	RET
 
 // int8TileMinNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TileMinNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TileMinNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -8960,14 +9049,14 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F0, F1)
+	FLDPQ 32(R3), (F2, F3)
 	FLDPQ 0(R13), (F4, F5)
 	FLDPQ 32(R13), (F6, F7)
 	FLDPQ 0(R14), (F8, F9)
@@ -8976,12 +9065,12 @@ rows:
 	FLDPQ 32(R15), (F14, F15)
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	FLDPQ 64(R8), (F20, F21)
-	FLDPQ 96(R8), (F22, F23)
-	FMOVQ 0(R7), F24
-	FMOVQ 64(R7), F25
+	FLDPQ 0(R1), (F16, F17)
+	FLDPQ 32(R1), (F18, F19)
+	FLDPQ 64(R1), (F20, F21)
+	FLDPQ 96(R1), (F22, F23)
+	FMOVQ 0(R9), F24
+	FMOVQ 64(R9), F25
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
@@ -9215,27 +9304,27 @@ blocks:
 	WORD $0x4f991bcb // fmla v11.4s, v30.4s, v25.s[2]
 	WORD $0x4fb91bcf // fmla v15.4s, v30.4s, v25.s[3]
 	ADD $640, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F0, F1), 0(R3)
+	FSTPQ (F2, F3), 32(R3)
 	FSTPQ (F4, F5), 0(R13)
 	FSTPQ (F6, F7), 32(R13)
 	FSTPQ (F8, F9), 0(R14)
 	FSTPQ (F10, F11), 32(R14)
 	FSTPQ (F12, F13), 0(R15)
 	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:
@@ -9351,29 +9440,29 @@ part:
 	RET
 
 // int8TileHalvesNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TileHalvesNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TileHalvesNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -9390,14 +9479,14 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F0, F1)
+	FLDPQ 32(R3), (F2, F3)
 	FLDPQ 0(R13), (F4, F5)
 	FLDPQ 32(R13), (F6, F7)
 	FLDPQ 0(R14), (F8, F9)
@@ -9406,10 +9495,10 @@ rows:
 	FLDPQ 32(R15), (F14, F15)
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	FLDPQ 64(R8), (F20, F21)
-	FLDPQ 96(R8), (F22, F23)
+	FLDPQ 0(R1), (F16, F17)
+	FLDPQ 32(R1), (F18, F19)
+	FLDPQ 64(R1), (F20, F21)
+	FLDPQ 96(R1), (F22, F23)
 	VEOR V24.B16, V24.B16, V24.B16
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
@@ -9468,7 +9557,7 @@ blocks:
 	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
 	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
 	FMOVQ 0(R0), F28
-	FMOVQ 0(R7), F30
+	FMOVQ 0(R9), F30
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
 	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
 	VFMLA V29.S4, V24.S4, V0.S4
@@ -9539,7 +9628,7 @@ blocks:
 	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
 	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
 	FMOVQ 16(R0), F28
-	FMOVQ 0(R7), F30
+	FMOVQ 0(R9), F30
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
 	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
 	VFMLA V29.S4, V24.S4, V1.S4
@@ -9610,7 +9699,7 @@ blocks:
 	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
 	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
 	FMOVQ 32(R0), F28
-	FMOVQ 0(R7), F30
+	FMOVQ 0(R9), F30
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
 	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
 	VFMLA V29.S4, V24.S4, V2.S4
@@ -9681,7 +9770,7 @@ blocks:
 	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
 	WORD $0x4ebe97bb // mla v27.4s, v29.4s, v30.4s
 	FMOVQ 48(R0), F28
-	FMOVQ 0(R7), F30
+	FMOVQ 0(R9), F30
 	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
 	WORD $0x4f9e939d // fmul v29.4s, v28.4s, v30.s[0]
 	VFMLA V29.S4, V24.S4, V3.S4
@@ -9695,27 +9784,27 @@ blocks:
 	WORD $0x4fbe9b9d // fmul v29.4s, v28.4s, v30.s[3]
 	VFMLA V29.S4, V27.S4, V15.S4
 	ADD $704, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
+	FSTPQ (F0, F1), 0(R3)
+	FSTPQ (F2, F3), 32(R3)
 	FSTPQ (F4, F5), 0(R13)
 	FSTPQ (F6, F7), 32(R13)
 	FSTPQ (F8, F9), 0(R14)
 	FSTPQ (F10, F11), 32(R14)
 	FSTPQ (F12, F13), 0(R15)
 	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:
@@ -9732,40 +9821,45 @@ blocks:
 	WORD $0x0e217800 // fcvtl v0.4s, v0.4h
 	FMOVD 8(R1), F1
 	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
-	FSTPQ (F0, F1), 0(R0)
+	VZIP1 V0.D2, V0.D2, V2.D2
+	VZIP2 V0.D2, V0.D2, V3.D2
+	FSTPQ (F2, F3), 0(R0)
+	VZIP1 V1.D2, V1.D2, V2.D2
+	VZIP2 V1.D2, V1.D2, V3.D2
+	FSTPQ (F2, F3), 64(R0)
 	FLDPQ 16(R1), (F2, F3)
 	FLDPQ 48(R1), (F4, F5)
 	VZIP1 V4.S4, V2.S4, V6.S4
 	VZIP2 V4.S4, V2.S4, V4.S4
-	FSTPQ (F6, F4), 64(R0)
+	FSTPQ (F6, F4), 128(R0)
 	VZIP1 V5.S4, V3.S4, V6.S4
 	VZIP2 V5.S4, V3.S4, V5.S4
-	FSTPQ (F6, F5), 128(R0)
+	FSTPQ (F6, F5), 192(R0)
 	FLDPQ 80(R1), (F2, F3)
 	FLDPQ 112(R1), (F4, F5)
 	VZIP1 V4.S4, V2.S4, V6.S4
 	VZIP2 V4.S4, V2.S4, V4.S4
-	FSTPQ (F6, F4), 192(R0)
+	FSTPQ (F6, F4), 256(R0)
 	VZIP1 V5.S4, V3.S4, V6.S4
 	VZIP2 V5.S4, V3.S4, V5.S4
-	FSTPQ (F6, F5), 256(R0)
+	FSTPQ (F6, F5), 320(R0)
 	FLDPQ 144(R1), (F2, F3)
 	FLDPQ 176(R1), (F4, F5)
 	VZIP1 V4.S4, V2.S4, V6.S4
 	VZIP2 V4.S4, V2.S4, V4.S4
-	FSTPQ (F6, F4), 320(R0)
+	FSTPQ (F6, F4), 384(R0)
 	VZIP1 V5.S4, V3.S4, V6.S4
 	VZIP2 V5.S4, V3.S4, V5.S4
-	FSTPQ (F6, F5), 384(R0)
+	FSTPQ (F6, F5), 448(R0)
 	FLDPQ 208(R1), (F2, F3)
 	FLDPQ 240(R1), (F4, F5)
 	VZIP1 V4.S4, V2.S4, V6.S4
 	VZIP2 V4.S4, V2.S4, V4.S4
-	FSTPQ (F6, F4), 448(R0)
+	FSTPQ (F6, F4), 512(R0)
 	VZIP1 V5.S4, V3.S4, V6.S4
 	VZIP2 V5.S4, V3.S4, V5.S4
-	FSTPQ (F6, F5), 512(R0)
-	ADD $576, R0
+	FSTPQ (F6, F5), 576(R0)
+	ADD $640, R0
 	ADD $272, R1
 	SUBS $1, R2, R2
 	BNE blocks
@@ -9784,7 +9878,12 @@ blocks:
 	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
 	FMOVD 8(R1), F3
 	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
-	FSTPQ (F2, F3), 0(R0)
+	VZIP1 V2.D2, V2.D2, V4.D2
+	VZIP2 V2.D2, V2.D2, V5.D2
+	FSTPQ (F4, F5), 0(R0)
+	VZIP1 V3.D2, V3.D2, V4.D2
+	VZIP2 V3.D2, V3.D2, V5.D2
+	FSTPQ (F4, F5), 64(R0)
 	FLDPQ 16(R1), (F4, F5)
 	VUSHR $4, V4.B16, V8.B16
 	VAND V0.B16, V4.B16, V4.B16
@@ -9800,21 +9899,21 @@ blocks:
 	VSUB V1.B16, V6.B16, V6.B16
 	VZIP1 V6.S4, V4.S4, V12.S4
 	VZIP2 V6.S4, V4.S4, V6.S4
-	FSTPQ (F12, F6), 64(R0)
+	FSTPQ (F12, F6), 128(R0)
 	VSUB V1.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V12.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F12, F10), 320(R0)
+	FSTPQ (F12, F10), 384(R0)
 	VUSHR $4, V7.B16, V11.B16
 	VAND V0.B16, V7.B16, V7.B16
 	VSUB V1.B16, V7.B16, V7.B16
 	VZIP1 V7.S4, V5.S4, V12.S4
 	VZIP2 V7.S4, V5.S4, V7.S4
-	FSTPQ (F12, F7), 128(R0)
+	FSTPQ (F12, F7), 192(R0)
 	VSUB V1.B16, V11.B16, V11.B16
 	VZIP1 V11.S4, V9.S4, V12.S4
 	VZIP2 V11.S4, V9.S4, V11.S4
-	FSTPQ (F12, F11), 384(R0)
+	FSTPQ (F12, F11), 448(R0)
 	FLDPQ 80(R1), (F4, F5)
 	VUSHR $4, V4.B16, V8.B16
 	VAND V0.B16, V4.B16, V4.B16
@@ -9830,22 +9929,22 @@ blocks:
 	VSUB V1.B16, V6.B16, V6.B16
 	VZIP1 V6.S4, V4.S4, V12.S4
 	VZIP2 V6.S4, V4.S4, V6.S4
-	FSTPQ (F12, F6), 192(R0)
+	FSTPQ (F12, F6), 256(R0)
 	VSUB V1.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V12.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F12, F10), 448(R0)
+	FSTPQ (F12, F10), 512(R0)
 	VUSHR $4, V7.B16, V11.B16
 	VAND V0.B16, V7.B16, V7.B16
 	VSUB V1.B16, V7.B16, V7.B16
 	VZIP1 V7.S4, V5.S4, V12.S4
 	VZIP2 V7.S4, V5.S4, V7.S4
-	FSTPQ (F12, F7), 256(R0)
+	FSTPQ (F12, F7), 320(R0)
 	VSUB V1.B16, V11.B16, V11.B16
 	VZIP1 V11.S4, V9.S4, V12.S4
 	VZIP2 V11.S4, V9.S4, V11.S4
-	FSTPQ (F12, F11), 512(R0)
-	ADD $576, R0
+	FSTPQ (F12, F11), 576(R0)
+	ADD $640, R0
 	ADD $144, R1
 	SUBS $1, R2, R2
 	BNE blocks
@@ -9865,7 +9964,12 @@ blocks:
 	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
 	FMOVD 8(R1), F4
 	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
-	FSTPQ (F3, F4), 0(R0)
+	VZIP1 V3.D2, V3.D2, V5.D2
+	VZIP2 V3.D2, V3.D2, V6.D2
+	FSTPQ (F5, F6), 0(R0)
+	VZIP1 V4.D2, V4.D2, V5.D2
+	VZIP2 V4.D2, V4.D2, V6.D2
+	FSTPQ (F5, F6), 64(R0)
 	FLDPQ 16(R1), (F9, F10)
 	FLDPQ 48(R1), (F5, F6)
 	VUSHR $4, V5.B16, V11.B16
@@ -9889,11 +9993,11 @@ blocks:
 	VSUB V2.B16, V7.B16, V7.B16
 	VZIP1 V7.S4, V5.S4, V16.S4
 	VZIP2 V7.S4, V5.S4, V7.S4
-	FSTPQ (F16, F7), 64(R0)
+	FSTPQ (F16, F7), 128(R0)
 	VSUB V2.B16, V13.B16, V13.B16
 	VZIP1 V13.S4, V11.S4, V16.S4
 	VZIP2 V13.S4, V11.S4, V13.S4
-	FSTPQ (F16, F13), 320(R0)
+	FSTPQ (F16, F13), 384(R0)
 	VUSHR $4, V8.B16, V14.B16
 	VUSHR $1, V10.B16, V15.B16
 	VBIT V1.B16, V15.B16, V14.B16
@@ -9902,11 +10006,11 @@ blocks:
 	VSUB V2.B16, V8.B16, V8.B16
 	VZIP1 V8.S4, V6.S4, V16.S4
 	VZIP2 V8.S4, V6.S4, V8.S4
-	FSTPQ (F16, F8), 128(R0)
+	FSTPQ (F16, F8), 192(R0)
 	VSUB V2.B16, V14.B16, V14.B16
 	VZIP1 V14.S4, V12.S4, V16.S4
 	VZIP2 V14.S4, V12.S4, V14.S4
-	FSTPQ (F16, F14), 384(R0)
+	FSTPQ (F16, F14), 448(R0)
 	FLDPQ 112(R1), (F5, F6)
 	VUSHR $4, V5.B16, V11.B16
 	VUSHR $2, V9.B16, V15.B16
@@ -9931,11 +10035,11 @@ blocks:
 	VSUB V2.B16, V7.B16, V7.B16
 	VZIP1 V7.S4, V5.S4, V16.S4
 	VZIP2 V7.S4, V5.S4, V7.S4
-	FSTPQ (F16, F7), 192(R0)
+	FSTPQ (F16, F7), 256(R0)
 	VSUB V2.B16, V13.B16, V13.B16
 	VZIP1 V13.S4, V11.S4, V16.S4
 	VZIP2 V13.S4, V11.S4, V13.S4
-	FSTPQ (F16, F13), 448(R0)
+	FSTPQ (F16, F13), 512(R0)
 	VUSHR $4, V8.B16, V14.B16
 	VUSHR $3, V10.B16, V15.B16
 	VBIT V1.B16, V15.B16, V14.B16
@@ -9944,41 +10048,41 @@ blocks:
 	VSUB V2.B16, V8.B16, V8.B16
 	VZIP1 V8.S4, V6.S4, V16.S4
 	VZIP2 V8.S4, V6.S4, V8.S4
-	FSTPQ (F16, F8), 256(R0)
+	FSTPQ (F16, F8), 320(R0)
 	VSUB V2.B16, V14.B16, V14.B16
 	VZIP1 V14.S4, V12.S4, V16.S4
 	VZIP2 V14.S4, V12.S4, V14.S4
-	FSTPQ (F16, F14), 512(R0)
-	ADD $576, R0
+	FSTPQ (F16, F14), 576(R0)
+	ADD $640, R0
 	ADD $176, R1
 	SUBS $1, R2, R2
 	BNE blocks
 	RET
 
 // int8TilePlainMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TilePlainMatrixNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TilePlainMatrixNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -9995,221 +10099,235 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
-	FLDPQ 0(R13), (F4, F5)
-	FLDPQ 32(R13), (F6, F7)
-	FLDPQ 0(R14), (F8, F9)
-	FLDPQ 32(R14), (F10, F11)
-	FLDPQ 0(R15), (F12, F13)
-	FLDPQ 32(R15), (F14, F15)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F16, F17)
+	FLDPQ 0(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V0.D2
+	VZIP2 V18.D2, V16.D2, V4.D2
+	VZIP1 V19.D2, V17.D2, V1.D2
+	VZIP2 V19.D2, V17.D2, V5.D2
+	FLDPQ 32(R3), (F16, F17)
+	FLDPQ 32(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V2.D2
+	VZIP2 V18.D2, V16.D2, V6.D2
+	VZIP1 V19.D2, V17.D2, V3.D2
+	VZIP2 V19.D2, V17.D2, V7.D2
+	FLDPQ 0(R14), (F16, F17)
+	FLDPQ 0(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V8.D2
+	VZIP2 V18.D2, V16.D2, V12.D2
+	VZIP1 V19.D2, V17.D2, V9.D2
+	VZIP2 V19.D2, V17.D2, V13.D2
+	FLDPQ 32(R14), (F16, F17)
+	FLDPQ 32(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V10.D2
+	VZIP2 V18.D2, V16.D2, V14.D2
+	VZIP1 V19.D2, V17.D2, V11.D2
+	VZIP2 V19.D2, V17.D2, V15.D2
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	VZIP1 V18.D2, V16.D2, V20.D2
-	VZIP2 V18.D2, V16.D2, V18.D2
-	VZIP1 V19.D2, V17.D2, V16.D2
-	VZIP2 V19.D2, V17.D2, V19.D2
-	FLDPQ 64(R8), (F17, F21)
-	FLDPQ 96(R8), (F22, F23)
-	VZIP1 V22.D2, V17.D2, V24.D2
-	VZIP2 V22.D2, V17.D2, V22.D2
-	VZIP1 V23.D2, V21.D2, V17.D2
-	VZIP2 V23.D2, V21.D2, V23.D2
-	FMOVQ 0(R7), F21
-	VEOR V25.B16, V25.B16, V25.B16
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V27.B16, V27.B16, V27.B16
-	VEOR V28.B16, V28.B16, V28.B16
-	FLDPQ 64(R0), (F29, F30)
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	FLDPQ 192(R0), (F29, F30)
-	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
-	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
-	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
-	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	FLDPQ 320(R0), (F29, F30)
-	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
-	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	FLDPQ 448(R0), (F29, F30)
-	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
-	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
-	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
-	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	VZIP1 V26.D2, V25.D2, V29.D2
-	VZIP2 V26.D2, V25.D2, V26.D2
-	VZIP1 V28.D2, V27.D2, V25.D2
-	VZIP2 V28.D2, V27.D2, V28.D2
-	FMOVQ 0(R0), F27
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
-	VFMLA V30.S4, V29.S4, V0.S4
-	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
-	VFMLA V30.S4, V26.S4, V4.S4
-	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
-	VFMLA V30.S4, V25.S4, V8.S4
-	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
-	VFMLA V30.S4, V28.S4, V12.S4
+	FMOVQ 0(R9), F17
+	VZIP1 V17.S4, V17.S4, V16.S4
+	VZIP2 V17.S4, V17.S4, V17.S4
+	FLDPQ 0(R1), (F18, F19)
+	FLDPQ 64(R1), (F22, F23)
+	FLDPQ 32(R1), (F20, F21)
+	FMOVQ 96(R1), F24
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
 	FLDPQ 128(R0), (F29, F30)
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	FLDPQ 256(R0), (F29, F30)
 	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
-	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	FLDPQ 384(R0), (F29, F30)
-	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
-	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	FLDPQ 512(R0), (F29, F30)
+	FLDPQ 256(R0), (F29, F30)
 	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
-	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	VZIP1 V26.D2, V25.D2, V29.D2
-	VZIP2 V26.D2, V25.D2, V26.D2
-	VZIP1 V28.D2, V27.D2, V25.D2
-	VZIP2 V28.D2, V27.D2, V28.D2
-	FMOVQ 16(R0), F27
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
-	VFMLA V30.S4, V29.S4, V1.S4
-	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
-	VFMLA V30.S4, V26.S4, V5.S4
+	FLDPQ 384(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 512(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 0(R0), (F29, F30)
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
-	VFMLA V30.S4, V25.S4, V9.S4
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V0.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V4.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V8.S4
 	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
-	VFMLA V30.S4, V28.S4, V13.S4
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V12.S4
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
-	FLDPQ 96(R0), (F29, F30)
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	FLDPQ 224(R0), (F29, F30)
+	FLDPQ 192(R0), (F29, F30)
 	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
-	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	FLDPQ 352(R0), (F29, F30)
-	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
-	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	FLDPQ 480(R0), (F29, F30)
+	FLDPQ 320(R0), (F29, F30)
 	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
-	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	VZIP1 V26.D2, V25.D2, V29.D2
-	VZIP2 V26.D2, V25.D2, V26.D2
-	VZIP1 V28.D2, V27.D2, V25.D2
-	VZIP2 V28.D2, V27.D2, V28.D2
-	FMOVQ 32(R0), F27
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
-	VFMLA V30.S4, V29.S4, V2.S4
-	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
-	VFMLA V30.S4, V26.S4, V6.S4
+	FLDPQ 448(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 576(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 64(R0), (F29, F30)
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
-	VFMLA V30.S4, V25.S4, V10.S4
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V1.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V5.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V9.S4
 	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
-	VFMLA V30.S4, V28.S4, V14.S4
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V13.S4
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
 	FLDPQ 160(R0), (F29, F30)
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	FLDPQ 288(R0), (F29, F30)
 	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
-	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	FLDPQ 416(R0), (F29, F30)
-	WORD $0x4e9da619 // smmla v25.4s, v16.16b, v29.16b
-	WORD $0x4e9da63b // smmla v27.4s, v17.16b, v29.16b
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	FLDPQ 544(R0), (F29, F30)
+	FLDPQ 288(R0), (F29, F30)
 	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
-	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	VZIP1 V26.D2, V25.D2, V29.D2
-	VZIP2 V26.D2, V25.D2, V26.D2
-	VZIP1 V28.D2, V27.D2, V25.D2
-	VZIP2 V28.D2, V27.D2, V28.D2
-	FMOVQ 48(R0), F27
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4f95937e // fmul v30.4s, v27.4s, v21.s[0]
-	VFMLA V30.S4, V29.S4, V3.S4
-	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4fb5937e // fmul v30.4s, v27.4s, v21.s[1]
-	VFMLA V30.S4, V26.S4, V7.S4
+	FLDPQ 416(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 544(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 32(R0), (F29, F30)
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4f959b7e // fmul v30.4s, v27.4s, v21.s[2]
-	VFMLA V30.S4, V25.S4, V11.S4
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V2.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V6.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V10.S4
 	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4fb59b7e // fmul v30.4s, v27.4s, v21.s[3]
-	VFMLA V30.S4, V28.S4, V15.S4
-	ADD $576, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V14.S4
+	VEOR V25.B16, V25.B16, V25.B16
+	VEOR V26.B16, V26.B16, V26.B16
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 224(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
+	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
+	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
+	FLDPQ 480(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 608(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 96(R0), (F29, F30)
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V3.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V7.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V11.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V15.S4
+	ADD $640, R0
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
-	FSTPQ (F4, F5), 0(R13)
-	FSTPQ (F6, F7), 32(R13)
-	FSTPQ (F8, F9), 0(R14)
-	FSTPQ (F10, F11), 32(R14)
-	FSTPQ (F12, F13), 0(R15)
-	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	VZIP1 V4.D2, V0.D2, V16.D2
+	VZIP2 V4.D2, V0.D2, V18.D2
+	VZIP1 V5.D2, V1.D2, V17.D2
+	VZIP2 V5.D2, V1.D2, V19.D2
+	FSTPQ (F16, F17), 0(R3)
+	FSTPQ (F18, F19), 0(R13)
+	VZIP1 V6.D2, V2.D2, V16.D2
+	VZIP2 V6.D2, V2.D2, V18.D2
+	VZIP1 V7.D2, V3.D2, V17.D2
+	VZIP2 V7.D2, V3.D2, V19.D2
+	FSTPQ (F16, F17), 32(R3)
+	FSTPQ (F18, F19), 32(R13)
+	VZIP1 V12.D2, V8.D2, V16.D2
+	VZIP2 V12.D2, V8.D2, V18.D2
+	VZIP1 V13.D2, V9.D2, V17.D2
+	VZIP2 V13.D2, V9.D2, V19.D2
+	FSTPQ (F16, F17), 0(R14)
+	FSTPQ (F18, F19), 0(R15)
+	VZIP1 V14.D2, V10.D2, V16.D2
+	VZIP2 V14.D2, V10.D2, V18.D2
+	VZIP1 V15.D2, V11.D2, V17.D2
+	VZIP2 V15.D2, V11.D2, V19.D2
+	FSTPQ (F16, F17), 32(R14)
+	FSTPQ (F18, F19), 32(R15)
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:
@@ -10227,40 +10345,28 @@ blocks:
 	WORD $0x0e217821 // fcvtl v1.4s, v1.4h
 	FMOVD 8(R1), F2
 	WORD $0x0e217842 // fcvtl v2.4s, v2.4h
-	FSTPQ (F1, F2), 0(R0)
+	VZIP1 V1.D2, V1.D2, V3.D2
+	VZIP2 V1.D2, V1.D2, V4.D2
+	FSTPQ (F3, F4), 0(R0)
+	VZIP1 V2.D2, V2.D2, V3.D2
+	VZIP2 V2.D2, V2.D2, V4.D2
+	FSTPQ (F3, F4), 64(R0)
 	FMOVD 16(R1), F3
 	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
 	FMOVD 24(R1), F4
 	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
-	FSTPQ (F3, F4), 64(R0)
+	VZIP1 V3.D2, V3.D2, V5.D2
+	VZIP2 V3.D2, V3.D2, V6.D2
+	FSTPQ (F5, F6), 128(R0)
+	VZIP1 V4.D2, V4.D2, V5.D2
+	VZIP2 V4.D2, V4.D2, V6.D2
+	FSTPQ (F5, F6), 192(R0)
 	FLDPQ 32(R1), (F5, F6)
 	VUSHR $4, V5.B16, V9.B16
 	VAND V0.B16, V5.B16, V5.B16
 	VUSHR $4, V6.B16, V10.B16
 	VAND V0.B16, V6.B16, V6.B16
 	FLDPQ 64(R1), (F7, F8)
-	VUSHR $4, V7.B16, V11.B16
-	VAND V0.B16, V7.B16, V7.B16
-	VZIP1 V7.S4, V5.S4, V13.S4
-	VZIP2 V7.S4, V5.S4, V7.S4
-	FSTPQ (F13, F7), 128(R0)
-	VZIP1 V11.S4, V9.S4, V13.S4
-	VZIP2 V11.S4, V9.S4, V11.S4
-	FSTPQ (F13, F11), 384(R0)
-	VUSHR $4, V8.B16, V12.B16
-	VAND V0.B16, V8.B16, V8.B16
-	VZIP1 V8.S4, V6.S4, V13.S4
-	VZIP2 V8.S4, V6.S4, V8.S4
-	FSTPQ (F13, F8), 192(R0)
-	VZIP1 V12.S4, V10.S4, V13.S4
-	VZIP2 V12.S4, V10.S4, V12.S4
-	FSTPQ (F13, F12), 448(R0)
-	FLDPQ 96(R1), (F5, F6)
-	VUSHR $4, V5.B16, V9.B16
-	VAND V0.B16, V5.B16, V5.B16
-	VUSHR $4, V6.B16, V10.B16
-	VAND V0.B16, V6.B16, V6.B16
-	FLDPQ 128(R1), (F7, F8)
 	VUSHR $4, V7.B16, V11.B16
 	VAND V0.B16, V7.B16, V7.B16
 	VZIP1 V7.S4, V5.S4, V13.S4
@@ -10277,7 +10383,29 @@ blocks:
 	VZIP1 V12.S4, V10.S4, V13.S4
 	VZIP2 V12.S4, V10.S4, V12.S4
 	FSTPQ (F13, F12), 576(R0)
-	ADD $640, R0
+	FLDPQ 96(R1), (F5, F6)
+	VUSHR $4, V5.B16, V9.B16
+	VAND V0.B16, V5.B16, V5.B16
+	VUSHR $4, V6.B16, V10.B16
+	VAND V0.B16, V6.B16, V6.B16
+	FLDPQ 128(R1), (F7, F8)
+	VUSHR $4, V7.B16, V11.B16
+	VAND V0.B16, V7.B16, V7.B16
+	VZIP1 V7.S4, V5.S4, V13.S4
+	VZIP2 V7.S4, V5.S4, V7.S4
+	FSTPQ (F13, F7), 384(R0)
+	VZIP1 V11.S4, V9.S4, V13.S4
+	VZIP2 V11.S4, V9.S4, V11.S4
+	FSTPQ (F13, F11), 640(R0)
+	VUSHR $4, V8.B16, V12.B16
+	VAND V0.B16, V8.B16, V8.B16
+	VZIP1 V8.S4, V6.S4, V13.S4
+	VZIP2 V8.S4, V6.S4, V8.S4
+	FSTPQ (F13, F8), 448(R0)
+	VZIP1 V12.S4, V10.S4, V13.S4
+	VZIP2 V12.S4, V10.S4, V12.S4
+	FSTPQ (F13, F12), 704(R0)
+	ADD $768, R0
 	ADD $160, R1
 	SUBS $1, R2, R2
 	BNE blocks
@@ -10297,7 +10425,12 @@ blocks:
 	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
 	FMOVD 8(R1), F4
 	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
-	FSTPQ (F3, F4), 0(R0)
+	VZIP1 V3.D2, V3.D2, V5.D2
+	VZIP2 V3.D2, V3.D2, V6.D2
+	FSTPQ (F5, F6), 0(R0)
+	VZIP1 V4.D2, V4.D2, V5.D2
+	VZIP2 V4.D2, V4.D2, V6.D2
+	FSTPQ (F5, F6), 64(R0)
 	FMOVD 16(R1), F5
 	WORD $0x0e2178a5 // fcvtl v5.4s, v5.4h
 	WORD $0x4f01f606 // fmov v6.4s, #16
@@ -10306,7 +10439,12 @@ blocks:
 	WORD $0x0e2178c6 // fcvtl v6.4s, v6.4h
 	WORD $0x4f01f607 // fmov v7.4s, #16
 	VFMLA V7.S4, V4.S4, V6.S4
-	FSTPQ (F5, F6), 64(R0)
+	VZIP1 V5.D2, V5.D2, V7.D2
+	VZIP2 V5.D2, V5.D2, V8.D2
+	FSTPQ (F7, F8), 128(R0)
+	VZIP1 V6.D2, V6.D2, V7.D2
+	VZIP2 V6.D2, V6.D2, V8.D2
+	FSTPQ (F7, F8), 192(R0)
 	FLDPQ 32(R1), (F11, F12)
 	FLDPQ 64(R1), (F7, F8)
 	VUSHR $4, V7.B16, V13.B16
@@ -10330,11 +10468,11 @@ blocks:
 	VSUB V2.B16, V9.B16, V9.B16
 	VZIP1 V9.S4, V7.S4, V18.S4
 	VZIP2 V9.S4, V7.S4, V9.S4
-	FSTPQ (F18, F9), 128(R0)
+	FSTPQ (F18, F9), 256(R0)
 	VSUB V2.B16, V15.B16, V15.B16
 	VZIP1 V15.S4, V13.S4, V18.S4
 	VZIP2 V15.S4, V13.S4, V15.S4
-	FSTPQ (F18, F15), 384(R0)
+	FSTPQ (F18, F15), 512(R0)
 	VUSHR $4, V10.B16, V16.B16
 	VUSHR $1, V12.B16, V17.B16
 	VBIT V1.B16, V17.B16, V16.B16
@@ -10343,11 +10481,11 @@ blocks:
 	VSUB V2.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V18.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F18, F10), 192(R0)
+	FSTPQ (F18, F10), 320(R0)
 	VSUB V2.B16, V16.B16, V16.B16
 	VZIP1 V16.S4, V14.S4, V18.S4
 	VZIP2 V16.S4, V14.S4, V16.S4
-	FSTPQ (F18, F16), 448(R0)
+	FSTPQ (F18, F16), 576(R0)
 	FLDPQ 128(R1), (F7, F8)
 	VUSHR $4, V7.B16, V13.B16
 	VUSHR $2, V11.B16, V17.B16
@@ -10372,11 +10510,11 @@ blocks:
 	VSUB V2.B16, V9.B16, V9.B16
 	VZIP1 V9.S4, V7.S4, V18.S4
 	VZIP2 V9.S4, V7.S4, V9.S4
-	FSTPQ (F18, F9), 256(R0)
+	FSTPQ (F18, F9), 384(R0)
 	VSUB V2.B16, V15.B16, V15.B16
 	VZIP1 V15.S4, V13.S4, V18.S4
 	VZIP2 V15.S4, V13.S4, V15.S4
-	FSTPQ (F18, F15), 512(R0)
+	FSTPQ (F18, F15), 640(R0)
 	VUSHR $4, V10.B16, V16.B16
 	VUSHR $3, V12.B16, V17.B16
 	VBIT V1.B16, V17.B16, V16.B16
@@ -10385,12 +10523,12 @@ blocks:
 	VSUB V2.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V18.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F18, F10), 320(R0)
+	FSTPQ (F18, F10), 448(R0)
 	VSUB V2.B16, V16.B16, V16.B16
 	VZIP1 V16.S4, V14.S4, V18.S4
 	VZIP2 V16.S4, V14.S4, V16.S4
-	FSTPQ (F18, F16), 576(R0)
-	ADD $640, R0
+	FSTPQ (F18, F16), 704(R0)
+	ADD $768, R0
 	ADD $192, R1
 	SUBS $1, R2, R2
 	BNE blocks
@@ -10427,40 +10565,28 @@ part:
 	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
 	WORD $0x4e217868 // fcvtl2 v8.4s, v3.8h
 	WORD $0x6e22dd08 // fmul v8.4s, v8.4s, v2.4s
-	FSTPQ (F7, F8), 0(R0)
+	VZIP1 V7.D2, V7.D2, V9.D2
+	VZIP2 V7.D2, V7.D2, V10.D2
+	FSTPQ (F9, F10), 0(R0)
+	VZIP1 V8.D2, V8.D2, V9.D2
+	VZIP2 V8.D2, V8.D2, V10.D2
+	FSTPQ (F9, F10), 64(R0)
 	WORD $0x0e217889 // fcvtl v9.4s, v4.4h
 	WORD $0x6e25dd29 // fmul v9.4s, v9.4s, v5.4s
 	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
 	WORD $0x6e26dd4a // fmul v10.4s, v10.4s, v6.4s
-	FSTPQ (F9, F10), 64(R0)
+	VZIP1 V9.D2, V9.D2, V11.D2
+	VZIP2 V9.D2, V9.D2, V12.D2
+	FSTPQ (F11, F12), 128(R0)
+	VZIP1 V10.D2, V10.D2, V11.D2
+	VZIP2 V10.D2, V10.D2, V12.D2
+	FSTPQ (F11, F12), 192(R0)
 	FLDPQ 16(R1), (F11, F12)
 	VUSHR $4, V11.B16, V15.B16
 	VAND V0.B16, V11.B16, V11.B16
 	VUSHR $4, V12.B16, V16.B16
 	VAND V0.B16, V12.B16, V12.B16
 	FLDPQ 48(R1), (F13, F14)
-	VUSHR $4, V13.B16, V17.B16
-	VAND V0.B16, V13.B16, V13.B16
-	VZIP1 V13.S4, V11.S4, V19.S4
-	VZIP2 V13.S4, V11.S4, V13.S4
-	FSTPQ (F19, F13), 128(R0)
-	VZIP1 V17.S4, V15.S4, V19.S4
-	VZIP2 V17.S4, V15.S4, V17.S4
-	FSTPQ (F19, F17), 384(R0)
-	VUSHR $4, V14.B16, V18.B16
-	VAND V0.B16, V14.B16, V14.B16
-	VZIP1 V14.S4, V12.S4, V19.S4
-	VZIP2 V14.S4, V12.S4, V14.S4
-	FSTPQ (F19, F14), 192(R0)
-	VZIP1 V18.S4, V16.S4, V19.S4
-	VZIP2 V18.S4, V16.S4, V18.S4
-	FSTPQ (F19, F18), 448(R0)
-	FLDPQ 80(R1), (F11, F12)
-	VUSHR $4, V11.B16, V15.B16
-	VAND V0.B16, V11.B16, V11.B16
-	VUSHR $4, V12.B16, V16.B16
-	VAND V0.B16, V12.B16, V12.B16
-	FLDPQ 112(R1), (F13, F14)
 	VUSHR $4, V13.B16, V17.B16
 	VAND V0.B16, V13.B16, V13.B16
 	VZIP1 V13.S4, V11.S4, V19.S4
@@ -10477,7 +10603,29 @@ part:
 	VZIP1 V18.S4, V16.S4, V19.S4
 	VZIP2 V18.S4, V16.S4, V18.S4
 	FSTPQ (F19, F18), 576(R0)
-	ADD $640, R0
+	FLDPQ 80(R1), (F11, F12)
+	VUSHR $4, V11.B16, V15.B16
+	VAND V0.B16, V11.B16, V11.B16
+	VUSHR $4, V12.B16, V16.B16
+	VAND V0.B16, V12.B16, V12.B16
+	FLDPQ 112(R1), (F13, F14)
+	VUSHR $4, V13.B16, V17.B16
+	VAND V0.B16, V13.B16, V13.B16
+	VZIP1 V13.S4, V11.S4, V19.S4
+	VZIP2 V13.S4, V11.S4, V13.S4
+	FSTPQ (F19, F13), 384(R0)
+	VZIP1 V17.S4, V15.S4, V19.S4
+	VZIP2 V17.S4, V15.S4, V17.S4
+	FSTPQ (F19, F17), 640(R0)
+	VUSHR $4, V14.B16, V18.B16
+	VAND V0.B16, V14.B16, V14.B16
+	VZIP1 V14.S4, V12.S4, V19.S4
+	VZIP2 V14.S4, V12.S4, V14.S4
+	FSTPQ (F19, F14), 448(R0)
+	VZIP1 V18.S4, V16.S4, V19.S4
+	VZIP2 V18.S4, V16.S4, V18.S4
+	FSTPQ (F19, F18), 704(R0)
+	ADD $768, R0
 	ADD $144, R1
 	SUBS $1, R3, R3
 	BNE part
@@ -10518,7 +10666,12 @@ part:
 	WORD $0x6e22dd29 // fmul v9.4s, v9.4s, v2.4s
 	WORD $0x4e21788a // fcvtl2 v10.4s, v4.8h
 	WORD $0x6e23dd4a // fmul v10.4s, v10.4s, v3.4s
-	FSTPQ (F9, F10), 0(R0)
+	VZIP1 V9.D2, V9.D2, V11.D2
+	VZIP2 V9.D2, V9.D2, V12.D2
+	FSTPQ (F11, F12), 0(R0)
+	VZIP1 V10.D2, V10.D2, V11.D2
+	VZIP2 V10.D2, V10.D2, V12.D2
+	FSTPQ (F11, F12), 64(R0)
 	WORD $0x0e2178ab // fcvtl v11.4s, v5.4h
 	WORD $0x6e26dd6b // fmul v11.4s, v11.4s, v6.4s
 	WORD $0x4f01f60c // fmov v12.4s, #16
@@ -10527,7 +10680,12 @@ part:
 	WORD $0x6e27dd8c // fmul v12.4s, v12.4s, v7.4s
 	WORD $0x4f01f60d // fmov v13.4s, #16
 	VFMLA V13.S4, V10.S4, V12.S4
-	FSTPQ (F11, F12), 64(R0)
+	VZIP1 V11.D2, V11.D2, V13.D2
+	VZIP2 V11.D2, V11.D2, V14.D2
+	FSTPQ (F13, F14), 128(R0)
+	VZIP1 V12.D2, V12.D2, V13.D2
+	VZIP2 V12.D2, V12.D2, V14.D2
+	FSTPQ (F13, F14), 192(R0)
 	FLDPQ 16(R1), (F17, F18)
 	FLDPQ 48(R1), (F13, F14)
 	VUSHR $4, V13.B16, V19.B16
@@ -10551,11 +10709,11 @@ part:
 	VSUB V8.B16, V15.B16, V15.B16
 	VZIP1 V15.S4, V13.S4, V24.S4
 	VZIP2 V15.S4, V13.S4, V15.S4
-	FSTPQ (F24, F15), 128(R0)
+	FSTPQ (F24, F15), 256(R0)
 	VSUB V8.B16, V21.B16, V21.B16
 	VZIP1 V21.S4, V19.S4, V24.S4
 	VZIP2 V21.S4, V19.S4, V21.S4
-	FSTPQ (F24, F21), 384(R0)
+	FSTPQ (F24, F21), 512(R0)
 	VUSHR $4, V16.B16, V22.B16
 	VUSHR $1, V18.B16, V23.B16
 	VBIT V1.B16, V23.B16, V22.B16
@@ -10564,11 +10722,11 @@ part:
 	VSUB V8.B16, V16.B16, V16.B16
 	VZIP1 V16.S4, V14.S4, V24.S4
 	VZIP2 V16.S4, V14.S4, V16.S4
-	FSTPQ (F24, F16), 192(R0)
+	FSTPQ (F24, F16), 320(R0)
 	VSUB V8.B16, V22.B16, V22.B16
 	VZIP1 V22.S4, V20.S4, V24.S4
 	VZIP2 V22.S4, V20.S4, V22.S4
-	FSTPQ (F24, F22), 448(R0)
+	FSTPQ (F24, F22), 576(R0)
 	FLDPQ 112(R1), (F13, F14)
 	VUSHR $4, V13.B16, V19.B16
 	VUSHR $2, V17.B16, V23.B16
@@ -10593,11 +10751,11 @@ part:
 	VSUB V8.B16, V15.B16, V15.B16
 	VZIP1 V15.S4, V13.S4, V24.S4
 	VZIP2 V15.S4, V13.S4, V15.S4
-	FSTPQ (F24, F15), 256(R0)
+	FSTPQ (F24, F15), 384(R0)
 	VSUB V8.B16, V21.B16, V21.B16
 	VZIP1 V21.S4, V19.S4, V24.S4
 	VZIP2 V21.S4, V19.S4, V21.S4
-	FSTPQ (F24, F21), 512(R0)
+	FSTPQ (F24, F21), 640(R0)
 	VUSHR $4, V16.B16, V22.B16
 	VUSHR $3, V18.B16, V23.B16
 	VBIT V1.B16, V23.B16, V22.B16
@@ -10606,12 +10764,12 @@ part:
 	VSUB V8.B16, V16.B16, V16.B16
 	VZIP1 V16.S4, V14.S4, V24.S4
 	VZIP2 V16.S4, V14.S4, V16.S4
-	FSTPQ (F24, F16), 320(R0)
+	FSTPQ (F24, F16), 448(R0)
 	VSUB V8.B16, V22.B16, V22.B16
 	VZIP1 V22.S4, V20.S4, V24.S4
 	VZIP2 V22.S4, V20.S4, V22.S4
-	FSTPQ (F24, F22), 576(R0)
-	ADD $640, R0
+	FSTPQ (F24, F22), 704(R0)
+	ADD $768, R0
 	ADD $176, R1
 	SUBS $1, R3, R3
 	BNE part
@@ -10620,29 +10778,29 @@ part:
 	RET
 
 // int8TileMinMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TileMinMatrixNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TileMinMatrixNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -10659,242 +10817,263 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
-	FLDPQ 0(R13), (F4, F5)
-	FLDPQ 32(R13), (F6, F7)
-	FLDPQ 0(R14), (F8, F9)
-	FLDPQ 32(R14), (F10, F11)
-	FLDPQ 0(R15), (F12, F13)
-	FLDPQ 32(R15), (F14, F15)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F16, F17)
+	FLDPQ 0(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V0.D2
+	VZIP2 V18.D2, V16.D2, V4.D2
+	VZIP1 V19.D2, V17.D2, V1.D2
+	VZIP2 V19.D2, V17.D2, V5.D2
+	FLDPQ 32(R3), (F16, F17)
+	FLDPQ 32(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V2.D2
+	VZIP2 V18.D2, V16.D2, V6.D2
+	VZIP1 V19.D2, V17.D2, V3.D2
+	VZIP2 V19.D2, V17.D2, V7.D2
+	FLDPQ 0(R14), (F16, F17)
+	FLDPQ 0(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V8.D2
+	VZIP2 V18.D2, V16.D2, V12.D2
+	VZIP1 V19.D2, V17.D2, V9.D2
+	VZIP2 V19.D2, V17.D2, V13.D2
+	FLDPQ 32(R14), (F16, F17)
+	FLDPQ 32(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V10.D2
+	VZIP2 V18.D2, V16.D2, V14.D2
+	VZIP1 V19.D2, V17.D2, V11.D2
+	VZIP2 V19.D2, V17.D2, V15.D2
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	VZIP1 V18.D2, V16.D2, V20.D2
-	VZIP2 V18.D2, V16.D2, V18.D2
-	VZIP1 V19.D2, V17.D2, V16.D2
-	VZIP2 V19.D2, V17.D2, V19.D2
-	FLDPQ 64(R8), (F17, F21)
-	FLDPQ 96(R8), (F22, F23)
-	VZIP1 V22.D2, V17.D2, V24.D2
-	VZIP2 V22.D2, V17.D2, V22.D2
-	VZIP1 V23.D2, V21.D2, V17.D2
-	VZIP2 V23.D2, V21.D2, V23.D2
-	FMOVQ 0(R7), F21
-	FMOVQ 64(R7), F25
+	FMOVQ 64(R9), F17
+	VZIP1 V17.S4, V17.S4, V16.S4
+	VZIP2 V17.S4, V17.S4, V17.S4
+	FSTPQ (F16, F17), 64(R2)
+	FMOVQ 0(R9), F17
+	VZIP1 V17.S4, V17.S4, V16.S4
+	VZIP2 V17.S4, V17.S4, V17.S4
+	FLDPQ 0(R1), (F18, F19)
+	FLDPQ 64(R1), (F22, F23)
+	FLDPQ 32(R1), (F20, F21)
+	FMOVQ 96(R1), F24
+	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 128(R0), (F30, F31)
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
-	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
-	FLDPQ 256(R0), (F30, F31)
+	FLDPQ 256(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
-	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
-	FLDPQ 384(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 512(R0), (F30, F31)
+	FLDPQ 384(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V27.D2, V26.D2, V30.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	VZIP1 V29.D2, V28.D2, V26.D2
-	VZIP2 V29.D2, V28.D2, V29.D2
-	FMOVQ 0(R0), F28
-	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
-	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
-	VFMLA V31.S4, V30.S4, V0.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
-	VFMLA V31.S4, V27.S4, V4.S4
+	FLDPQ 512(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 640(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 0(R0), (F29, F30)
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V0.S4
 	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
-	VFMLA V31.S4, V26.S4, V8.S4
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
-	VFMLA V31.S4, V29.S4, V12.S4
-	FMOVQ 64(R0), F28
-	WORD $0x4f991380 // fmla v0.4s, v28.4s, v25.s[0]
-	WORD $0x4fb91384 // fmla v4.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b88 // fmla v8.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b8c // fmla v12.4s, v28.4s, v25.s[3]
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V4.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V8.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V12.S4
+	FLDPQ 128(R0), (F25, F26)
+	FLDPQ 64(R2), (F27, F28)
+	VFMLA V27.S4, V25.S4, V0.S4
+	VFMLA V27.S4, V26.S4, V4.S4
+	VFMLA V28.S4, V25.S4, V8.S4
+	VFMLA V28.S4, V26.S4, V12.S4
+	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 192(R0), (F30, F31)
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
-	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
-	FLDPQ 320(R0), (F30, F31)
+	FLDPQ 320(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
-	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
-	FLDPQ 448(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 576(R0), (F30, F31)
+	FLDPQ 448(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V27.D2, V26.D2, V30.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	VZIP1 V29.D2, V28.D2, V26.D2
-	VZIP2 V29.D2, V28.D2, V29.D2
-	FMOVQ 16(R0), F28
-	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
-	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
-	VFMLA V31.S4, V30.S4, V1.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
-	VFMLA V31.S4, V27.S4, V5.S4
+	FLDPQ 576(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 704(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 64(R0), (F29, F30)
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V1.S4
 	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
-	VFMLA V31.S4, V26.S4, V9.S4
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
-	VFMLA V31.S4, V29.S4, V13.S4
-	FMOVQ 80(R0), F28
-	WORD $0x4f991381 // fmla v1.4s, v28.4s, v25.s[0]
-	WORD $0x4fb91385 // fmla v5.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b89 // fmla v9.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b8d // fmla v13.4s, v28.4s, v25.s[3]
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V5.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V9.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V13.S4
+	FLDPQ 192(R0), (F25, F26)
+	FLDPQ 64(R2), (F27, F28)
+	VFMLA V27.S4, V25.S4, V1.S4
+	VFMLA V27.S4, V26.S4, V5.S4
+	VFMLA V28.S4, V25.S4, V9.S4
+	VFMLA V28.S4, V26.S4, V13.S4
+	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 160(R0), (F30, F31)
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
-	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
-	FLDPQ 288(R0), (F30, F31)
+	FLDPQ 288(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
-	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
-	FLDPQ 416(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 544(R0), (F30, F31)
+	FLDPQ 416(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V27.D2, V26.D2, V30.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	VZIP1 V29.D2, V28.D2, V26.D2
-	VZIP2 V29.D2, V28.D2, V29.D2
-	FMOVQ 32(R0), F28
-	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
-	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
-	VFMLA V31.S4, V30.S4, V2.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
-	VFMLA V31.S4, V27.S4, V6.S4
+	FLDPQ 544(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 672(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 32(R0), (F29, F30)
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V2.S4
 	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
-	VFMLA V31.S4, V26.S4, V10.S4
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
-	VFMLA V31.S4, V29.S4, V14.S4
-	FMOVQ 96(R0), F28
-	WORD $0x4f991382 // fmla v2.4s, v28.4s, v25.s[0]
-	WORD $0x4fb91386 // fmla v6.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b8a // fmla v10.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b8e // fmla v14.4s, v28.4s, v25.s[3]
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V6.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V10.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V14.S4
+	FLDPQ 160(R0), (F25, F26)
+	FLDPQ 64(R2), (F27, F28)
+	VFMLA V27.S4, V25.S4, V2.S4
+	VFMLA V27.S4, V26.S4, V6.S4
+	VFMLA V28.S4, V25.S4, V10.S4
+	VFMLA V28.S4, V26.S4, V14.S4
+	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
 	VEOR V27.B16, V27.B16, V27.B16
 	VEOR V28.B16, V28.B16, V28.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 224(R0), (F30, F31)
-	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
-	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
-	WORD $0x4e9fa69b // smmla v27.4s, v20.16b, v31.16b
-	WORD $0x4e9fa71d // smmla v29.4s, v24.16b, v31.16b
-	FLDPQ 352(R0), (F30, F31)
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
 	WORD $0x4e9ea65a // smmla v26.4s, v18.16b, v30.16b
+	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
 	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
-	WORD $0x4e9fa65b // smmla v27.4s, v18.16b, v31.16b
-	WORD $0x4e9fa6dd // smmla v29.4s, v22.16b, v31.16b
-	FLDPQ 480(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9ea63c // smmla v28.4s, v17.16b, v30.16b
-	WORD $0x4e9fa61b // smmla v27.4s, v16.16b, v31.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 608(R0), (F30, F31)
+	FLDPQ 480(R0), (F29, F30)
+	WORD $0x4e9da679 // smmla v25.4s, v19.16b, v29.16b
 	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
+	WORD $0x4e9da6fb // smmla v27.4s, v23.16b, v29.16b
 	WORD $0x4e9ea6fc // smmla v28.4s, v23.16b, v30.16b
-	WORD $0x4e9fa67b // smmla v27.4s, v19.16b, v31.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V27.D2, V26.D2, V30.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	VZIP1 V29.D2, V28.D2, V26.D2
-	VZIP2 V29.D2, V28.D2, V29.D2
-	FMOVQ 48(R0), F28
-	WORD $0x4e21dbde // scvtf v30.4s, v30.4s
-	WORD $0x4f95939f // fmul v31.4s, v28.4s, v21.s[0]
-	VFMLA V31.S4, V30.S4, V3.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fb5939f // fmul v31.4s, v28.4s, v21.s[1]
-	VFMLA V31.S4, V27.S4, V7.S4
+	FLDPQ 608(R0), (F29, F30)
+	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
+	WORD $0x4e9ea69a // smmla v26.4s, v20.16b, v30.16b
+	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
+	WORD $0x4e9ea71c // smmla v28.4s, v24.16b, v30.16b
+	FLDPQ 736(R0), (F29, F30)
+	WORD $0x4e9da6b9 // smmla v25.4s, v21.16b, v29.16b
+	WORD $0x4e9ea6ba // smmla v26.4s, v21.16b, v30.16b
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 96(R0), (F29, F30)
+	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
+	WORD $0x6e30dfbf // fmul v31.4s, v29.4s, v16.4s
+	VFMLA V31.S4, V25.S4, V3.S4
 	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
-	WORD $0x4f959b9f // fmul v31.4s, v28.4s, v21.s[2]
-	VFMLA V31.S4, V26.S4, V11.S4
-	WORD $0x4e21dbbd // scvtf v29.4s, v29.4s
-	WORD $0x4fb59b9f // fmul v31.4s, v28.4s, v21.s[3]
-	VFMLA V31.S4, V29.S4, V15.S4
-	FMOVQ 112(R0), F28
-	WORD $0x4f991383 // fmla v3.4s, v28.4s, v25.s[0]
-	WORD $0x4fb91387 // fmla v7.4s, v28.4s, v25.s[1]
-	WORD $0x4f991b8b // fmla v11.4s, v28.4s, v25.s[2]
-	WORD $0x4fb91b8f // fmla v15.4s, v28.4s, v25.s[3]
-	ADD $640, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	WORD $0x6e30dfdf // fmul v31.4s, v30.4s, v16.4s
+	VFMLA V31.S4, V26.S4, V7.S4
+	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
+	WORD $0x6e31dfbf // fmul v31.4s, v29.4s, v17.4s
+	VFMLA V31.S4, V27.S4, V11.S4
+	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
+	WORD $0x6e31dfdf // fmul v31.4s, v30.4s, v17.4s
+	VFMLA V31.S4, V28.S4, V15.S4
+	FLDPQ 224(R0), (F25, F26)
+	FLDPQ 64(R2), (F27, F28)
+	VFMLA V27.S4, V25.S4, V3.S4
+	VFMLA V27.S4, V26.S4, V7.S4
+	VFMLA V28.S4, V25.S4, V11.S4
+	VFMLA V28.S4, V26.S4, V15.S4
+	ADD $768, R0
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
-	FSTPQ (F4, F5), 0(R13)
-	FSTPQ (F6, F7), 32(R13)
-	FSTPQ (F8, F9), 0(R14)
-	FSTPQ (F10, F11), 32(R14)
-	FSTPQ (F12, F13), 0(R15)
-	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	VZIP1 V4.D2, V0.D2, V16.D2
+	VZIP2 V4.D2, V0.D2, V18.D2
+	VZIP1 V5.D2, V1.D2, V17.D2
+	VZIP2 V5.D2, V1.D2, V19.D2
+	FSTPQ (F16, F17), 0(R3)
+	FSTPQ (F18, F19), 0(R13)
+	VZIP1 V6.D2, V2.D2, V16.D2
+	VZIP2 V6.D2, V2.D2, V18.D2
+	VZIP1 V7.D2, V3.D2, V17.D2
+	VZIP2 V7.D2, V3.D2, V19.D2
+	FSTPQ (F16, F17), 32(R3)
+	FSTPQ (F18, F19), 32(R13)
+	VZIP1 V12.D2, V8.D2, V16.D2
+	VZIP2 V12.D2, V8.D2, V18.D2
+	VZIP1 V13.D2, V9.D2, V17.D2
+	VZIP2 V13.D2, V9.D2, V19.D2
+	FSTPQ (F16, F17), 0(R14)
+	FSTPQ (F18, F19), 0(R15)
+	VZIP1 V14.D2, V10.D2, V16.D2
+	VZIP2 V14.D2, V10.D2, V18.D2
+	VZIP1 V15.D2, V11.D2, V17.D2
+	VZIP2 V15.D2, V11.D2, V19.D2
+	FSTPQ (F16, F17), 32(R14)
+	FSTPQ (F18, F19), 32(R15)
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:
@@ -10920,13 +11099,28 @@ part:
 	FMOVQ 0(R1), F5
 	WORD $0x0f08a4a4 // sxtl v4.8h, v5.8b
 	WORD $0x4f08a4a5 // sxtl2 v5.8h, v5.16b
-	FSTPQ (F2, F3), 0(R0)
+	VZIP1 V2.D2, V2.D2, V7.D2
+	VZIP2 V2.D2, V2.D2, V8.D2
+	FSTPQ (F7, F8), 0(R0)
+	VZIP1 V3.D2, V3.D2, V7.D2
+	VZIP2 V3.D2, V3.D2, V8.D2
+	FSTPQ (F7, F8), 64(R0)
 	WORD $0x0f10a487 // sxtl v7.4s, v4.4h
 	WORD $0x4f10a488 // sxtl2 v8.4s, v4.8h
-	FSTPQ (F7, F8), 64(R0)
+	VZIP1 V7.D2, V7.D2, V9.D2
+	VZIP2 V7.D2, V7.D2, V10.D2
+	FSTPQ (F9, F10), 128(R0)
+	VZIP1 V8.D2, V8.D2, V9.D2
+	VZIP2 V8.D2, V8.D2, V10.D2
+	FSTPQ (F9, F10), 192(R0)
 	WORD $0x0f10a4a7 // sxtl v7.4s, v5.4h
 	WORD $0x4f10a4a8 // sxtl2 v8.4s, v5.8h
-	FSTPQ (F7, F8), 128(R0)
+	VZIP1 V7.D2, V7.D2, V9.D2
+	VZIP2 V7.D2, V7.D2, V10.D2
+	FSTPQ (F9, F10), 256(R0)
+	VZIP1 V8.D2, V8.D2, V9.D2
+	VZIP2 V8.D2, V8.D2, V10.D2
+	FSTPQ (F9, F10), 320(R0)
 	FLDPQ 16(R1), (F11, F12)
 	FLDPQ 48(R1), (F13, F14)
 	FLDPQ 80(R1), (F7, F8)
@@ -10956,11 +11150,11 @@ part:
 	VSUB V6.B16, V9.B16, V9.B16
 	VZIP1 V9.S4, V7.S4, V20.S4
 	VZIP2 V9.S4, V7.S4, V9.S4
-	FSTPQ (F20, F9), 192(R0)
+	FSTPQ (F20, F9), 384(R0)
 	VSUB V6.B16, V17.B16, V17.B16
 	VZIP1 V17.S4, V15.S4, V20.S4
 	VZIP2 V17.S4, V15.S4, V17.S4
-	FSTPQ (F20, F17), 448(R0)
+	FSTPQ (F20, F17), 640(R0)
 	VUSHR $4, V10.B16, V18.B16
 	VAND V0.B16, V10.B16, V10.B16
 	VSHL $2, V12.B16, V19.B16
@@ -10970,11 +11164,11 @@ part:
 	VSUB V6.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V20.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F20, F10), 256(R0)
+	FSTPQ (F20, F10), 448(R0)
 	VSUB V6.B16, V18.B16, V18.B16
 	VZIP1 V18.S4, V16.S4, V20.S4
 	VZIP2 V18.S4, V16.S4, V18.S4
-	FSTPQ (F20, F18), 512(R0)
+	FSTPQ (F20, F18), 704(R0)
 	FLDPQ 144(R1), (F7, F8)
 	VUSHR $4, V7.B16, V15.B16
 	VAND V0.B16, V7.B16, V7.B16
@@ -10998,11 +11192,11 @@ part:
 	VSUB V6.B16, V9.B16, V9.B16
 	VZIP1 V9.S4, V7.S4, V20.S4
 	VZIP2 V9.S4, V7.S4, V9.S4
-	FSTPQ (F20, F9), 320(R0)
+	FSTPQ (F20, F9), 512(R0)
 	VSUB V6.B16, V17.B16, V17.B16
 	VZIP1 V17.S4, V15.S4, V20.S4
 	VZIP2 V17.S4, V15.S4, V17.S4
-	FSTPQ (F20, F17), 576(R0)
+	FSTPQ (F20, F17), 768(R0)
 	VUSHR $4, V10.B16, V18.B16
 	VAND V0.B16, V10.B16, V10.B16
 	VUSHR $2, V12.B16, V19.B16
@@ -11012,12 +11206,12 @@ part:
 	VSUB V6.B16, V10.B16, V10.B16
 	VZIP1 V10.S4, V8.S4, V20.S4
 	VZIP2 V10.S4, V8.S4, V10.S4
-	FSTPQ (F20, F10), 384(R0)
+	FSTPQ (F20, F10), 576(R0)
 	VSUB V6.B16, V18.B16, V18.B16
 	VZIP1 V18.S4, V16.S4, V20.S4
 	VZIP2 V18.S4, V16.S4, V18.S4
-	FSTPQ (F20, F18), 640(R0)
-	ADD $704, R0
+	FSTPQ (F20, F18), 832(R0)
+	ADD $896, R0
 	ADD $208, R1
 	SUBS $1, R3, R3
 	BNE part
@@ -11026,29 +11220,29 @@ part:
 	RET
 
 // int8TileHalvesMatrixNEON(dst *float32, dstStride int, x *byte, tile int, w *byte, blocks, add, rows int)
-TEXT ·int8TileHalvesMatrixNEON(SB), 0, $64-64
-	MOVD dst+0(FP), R1
-	MOVD dstStride+8(FP), R2
-	MOVD x+16(FP), R3
-	MOVD rows+56(FP), R4
-	MOVD $scratch-64(SP), R12
+TEXT ·int8TileHalvesMatrixNEON(SB), 0, $96-64
+	MOVD dst+0(FP), R3
+	MOVD dstStride+8(FP), R4
+	MOVD x+16(FP), R5
+	MOVD rows+56(FP), R6
+	MOVD $scratch-96(SP), R2
 
 tiles:
-	MOVD R3, R5
-	ADD $128, R3, R6
-	MOVD $4, R11
+	MOVD R5, R7
+	ADD $128, R5, R8
+	MOVD $4, R12
 
 rows:
-	MOVD R1, R10
-	ADD R2, R10
-	CMP $1, R4
-	CSEL GT, R10, R12, R13
-	ADD R2, R10
-	CMP $2, R4
-	CSEL GT, R10, R12, R14
-	ADD R2, R10
-	CMP $3, R4
-	CSEL GT, R10, R12, R15
+	MOVD R3, R11
+	ADD R4, R11
+	CMP $1, R6
+	CSEL GT, R11, R2, R13
+	ADD R4, R11
+	CMP $2, R6
+	CSEL GT, R11, R2, R14
+	ADD R4, R11
+	CMP $3, R6
+	CSEL GT, R11, R2, R15
 	VEOR V0.B16, V0.B16, V0.B16
 	VEOR V1.B16, V1.B16, V1.B16
 	VEOR V2.B16, V2.B16, V2.B16
@@ -11065,308 +11259,308 @@ rows:
 	VEOR V13.B16, V13.B16, V13.B16
 	VEOR V14.B16, V14.B16, V14.B16
 	VEOR V15.B16, V15.B16, V15.B16
-	MOVD blocks+40(FP), R9
+	MOVD blocks+40(FP), R10
 	MOVD w+32(FP), R0
-	MOVD R5, R7
-	MOVD R6, R8
-	MOVD add+48(FP), R10
-	CBZ R10, blocks
-	FLDPQ 0(R1), (F0, F1)
-	FLDPQ 32(R1), (F2, F3)
-	FLDPQ 0(R13), (F4, F5)
-	FLDPQ 32(R13), (F6, F7)
-	FLDPQ 0(R14), (F8, F9)
-	FLDPQ 32(R14), (F10, F11)
-	FLDPQ 0(R15), (F12, F13)
-	FLDPQ 32(R15), (F14, F15)
+	MOVD R7, R9
+	MOVD R8, R1
+	MOVD add+48(FP), R11
+	CBZ R11, blocks
+	FLDPQ 0(R3), (F16, F17)
+	FLDPQ 0(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V0.D2
+	VZIP2 V18.D2, V16.D2, V4.D2
+	VZIP1 V19.D2, V17.D2, V1.D2
+	VZIP2 V19.D2, V17.D2, V5.D2
+	FLDPQ 32(R3), (F16, F17)
+	FLDPQ 32(R13), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V2.D2
+	VZIP2 V18.D2, V16.D2, V6.D2
+	VZIP1 V19.D2, V17.D2, V3.D2
+	VZIP2 V19.D2, V17.D2, V7.D2
+	FLDPQ 0(R14), (F16, F17)
+	FLDPQ 0(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V8.D2
+	VZIP2 V18.D2, V16.D2, V12.D2
+	VZIP1 V19.D2, V17.D2, V9.D2
+	VZIP2 V19.D2, V17.D2, V13.D2
+	FLDPQ 32(R14), (F16, F17)
+	FLDPQ 32(R15), (F18, F19)
+	VZIP1 V18.D2, V16.D2, V10.D2
+	VZIP2 V18.D2, V16.D2, V14.D2
+	VZIP1 V19.D2, V17.D2, V11.D2
+	VZIP2 V19.D2, V17.D2, V15.D2
 
 blocks:
-	FLDPQ 0(R8), (F16, F17)
-	FLDPQ 32(R8), (F18, F19)
-	VZIP1 V18.D2, V16.D2, V20.D2
-	VZIP2 V18.D2, V16.D2, V18.D2
-	VZIP1 V19.D2, V17.D2, V16.D2
-	VZIP2 V19.D2, V17.D2, V19.D2
-	FLDPQ 64(R8), (F17, F21)
-	FLDPQ 96(R8), (F22, F23)
-	VZIP1 V22.D2, V17.D2, V24.D2
-	VZIP2 V22.D2, V17.D2, V22.D2
-	VZIP1 V23.D2, V21.D2, V17.D2
-	VZIP2 V23.D2, V21.D2, V23.D2
-	VEOR V21.B16, V21.B16, V21.B16
+	FMOVQ 0(R9), F17
+	VZIP1 V17.S4, V17.S4, V16.S4
+	VZIP2 V17.S4, V17.S4, V17.S4
+	FSTPQ (F16, F17), 64(R2)
+	FLDPQ 0(R1), (F16, F17)
+	FLDPQ 64(R1), (F20, F21)
+	FLDPQ 32(R1), (F18, F19)
+	FMOVQ 96(R1), F22
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V24.B16, V24.B16, V24.B16
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
+	FLDPQ 384(R0), (F27, F28)
+	WORD $0x4e9ba617 // smmla v23.4s, v16.16b, v27.16b
+	WORD $0x4e9ca618 // smmla v24.4s, v16.16b, v28.16b
+	WORD $0x4e9ba699 // smmla v25.4s, v20.16b, v27.16b
+	WORD $0x4e9ca69a // smmla v26.4s, v20.16b, v28.16b
+	FLDPQ 512(R0), (F27, F28)
+	WORD $0x4e9ba637 // smmla v23.4s, v17.16b, v27.16b
+	WORD $0x4e9ca638 // smmla v24.4s, v17.16b, v28.16b
+	WORD $0x4e9ba6b9 // smmla v25.4s, v21.16b, v27.16b
+	WORD $0x4e9ca6ba // smmla v26.4s, v21.16b, v28.16b
+	FLDPQ 128(R0), (F27, F28)
+	WORD $0x4ebb9ef7 // mul v23.4s, v23.4s, v27.4s
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebb9f39 // mul v25.4s, v25.4s, v27.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
 	VEOR V27.B16, V27.B16, V27.B16
-	FLDPQ 192(R0), (F28, F29)
-	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
-	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	FLDPQ 320(R0), (F28, F29)
-	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
-	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
-	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 640(R0), (F29, F30)
+	WORD $0x4e9da65b // smmla v27.4s, v18.16b, v29.16b
+	WORD $0x4e9ea65c // smmla v28.4s, v18.16b, v30.16b
+	FLDPQ 768(R0), (F29, F30)
+	WORD $0x4e9da67b // smmla v27.4s, v19.16b, v29.16b
+	WORD $0x4e9ea67c // smmla v28.4s, v19.16b, v30.16b
+	FLDPQ 256(R0), (F29, F30)
+	WORD $0x4ebd9777 // mla v23.4s, v27.4s, v29.4s
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 640(R0), (F29, F30)
 	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
-	VZIP1 V25.D2, V21.D2, V28.D2
-	VZIP2 V25.D2, V21.D2, V25.D2
-	VZIP1 V27.D2, V26.D2, V21.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	FMOVQ 64(R0), F26
-	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
-	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
-	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
-	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 448(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
-	FLDPQ 576(R0), (F30, F31)
-	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
-	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 128(R0), F26
-	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
-	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 448(R0), (F30, F31)
-	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 576(R0), (F30, F31)
-	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 128(R0), F26
-	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
-	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
-	FMOVQ 0(R0), F26
-	FMOVQ 0(R7), F30
-	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
-	VFMLA V29.S4, V28.S4, V0.S4
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 768(R0), (F29, F30)
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 256(R0), (F29, F30)
+	WORD $0x4ebd9779 // mla v25.4s, v27.4s, v29.4s
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	FLDPQ 0(R0), (F27, F28)
+	FLDPQ 64(R2), (F30, F31)
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e3edf7d // fmul v29.4s, v27.4s, v30.4s
+	VFMLA V29.S4, V23.S4, V0.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x6e3edf9d // fmul v29.4s, v28.4s, v30.4s
+	VFMLA V29.S4, V24.S4, V4.S4
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
-	VFMLA V29.S4, V25.S4, V4.S4
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
-	VFMLA V29.S4, V21.S4, V8.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
-	VFMLA V29.S4, V27.S4, V12.S4
-	VEOR V21.B16, V21.B16, V21.B16
+	WORD $0x6e3fdf7d // fmul v29.4s, v27.4s, v31.4s
+	VFMLA V29.S4, V25.S4, V8.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e3fdf9d // fmul v29.4s, v28.4s, v31.4s
+	VFMLA V29.S4, V26.S4, V12.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V24.B16, V24.B16, V24.B16
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
+	FLDPQ 448(R0), (F27, F28)
+	WORD $0x4e9ba617 // smmla v23.4s, v16.16b, v27.16b
+	WORD $0x4e9ca618 // smmla v24.4s, v16.16b, v28.16b
+	WORD $0x4e9ba699 // smmla v25.4s, v20.16b, v27.16b
+	WORD $0x4e9ca69a // smmla v26.4s, v20.16b, v28.16b
+	FLDPQ 576(R0), (F27, F28)
+	WORD $0x4e9ba637 // smmla v23.4s, v17.16b, v27.16b
+	WORD $0x4e9ca638 // smmla v24.4s, v17.16b, v28.16b
+	WORD $0x4e9ba6b9 // smmla v25.4s, v21.16b, v27.16b
+	WORD $0x4e9ca6ba // smmla v26.4s, v21.16b, v28.16b
+	FLDPQ 192(R0), (F27, F28)
+	WORD $0x4ebb9ef7 // mul v23.4s, v23.4s, v27.4s
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebb9f39 // mul v25.4s, v25.4s, v27.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
 	VEOR V27.B16, V27.B16, V27.B16
-	FLDPQ 256(R0), (F28, F29)
-	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
-	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	FLDPQ 384(R0), (F28, F29)
-	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
-	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
-	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 704(R0), (F29, F30)
+	WORD $0x4e9da65b // smmla v27.4s, v18.16b, v29.16b
+	WORD $0x4e9ea65c // smmla v28.4s, v18.16b, v30.16b
+	FLDPQ 832(R0), (F29, F30)
+	WORD $0x4e9da67b // smmla v27.4s, v19.16b, v29.16b
+	WORD $0x4e9ea67c // smmla v28.4s, v19.16b, v30.16b
+	FLDPQ 320(R0), (F29, F30)
+	WORD $0x4ebd9777 // mla v23.4s, v27.4s, v29.4s
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 704(R0), (F29, F30)
 	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
-	VZIP1 V25.D2, V21.D2, V28.D2
-	VZIP2 V25.D2, V21.D2, V25.D2
-	VZIP1 V27.D2, V26.D2, V21.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	FMOVQ 80(R0), F26
-	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
-	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
-	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
-	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 512(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
-	FLDPQ 640(R0), (F30, F31)
-	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
-	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 144(R0), F26
-	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
-	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 512(R0), (F30, F31)
-	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 640(R0), (F30, F31)
-	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 144(R0), F26
-	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
-	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
-	FMOVQ 16(R0), F26
-	FMOVQ 0(R7), F30
-	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
-	VFMLA V29.S4, V28.S4, V1.S4
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 832(R0), (F29, F30)
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 320(R0), (F29, F30)
+	WORD $0x4ebd9779 // mla v25.4s, v27.4s, v29.4s
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	FLDPQ 64(R0), (F27, F28)
+	FLDPQ 64(R2), (F30, F31)
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e3edf7d // fmul v29.4s, v27.4s, v30.4s
+	VFMLA V29.S4, V23.S4, V1.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x6e3edf9d // fmul v29.4s, v28.4s, v30.4s
+	VFMLA V29.S4, V24.S4, V5.S4
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
-	VFMLA V29.S4, V25.S4, V5.S4
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
-	VFMLA V29.S4, V21.S4, V9.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
-	VFMLA V29.S4, V27.S4, V13.S4
-	VEOR V21.B16, V21.B16, V21.B16
+	WORD $0x6e3fdf7d // fmul v29.4s, v27.4s, v31.4s
+	VFMLA V29.S4, V25.S4, V9.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e3fdf9d // fmul v29.4s, v28.4s, v31.4s
+	VFMLA V29.S4, V26.S4, V13.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V24.B16, V24.B16, V24.B16
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
+	FLDPQ 416(R0), (F27, F28)
+	WORD $0x4e9ba617 // smmla v23.4s, v16.16b, v27.16b
+	WORD $0x4e9ca618 // smmla v24.4s, v16.16b, v28.16b
+	WORD $0x4e9ba699 // smmla v25.4s, v20.16b, v27.16b
+	WORD $0x4e9ca69a // smmla v26.4s, v20.16b, v28.16b
+	FLDPQ 544(R0), (F27, F28)
+	WORD $0x4e9ba637 // smmla v23.4s, v17.16b, v27.16b
+	WORD $0x4e9ca638 // smmla v24.4s, v17.16b, v28.16b
+	WORD $0x4e9ba6b9 // smmla v25.4s, v21.16b, v27.16b
+	WORD $0x4e9ca6ba // smmla v26.4s, v21.16b, v28.16b
+	FLDPQ 160(R0), (F27, F28)
+	WORD $0x4ebb9ef7 // mul v23.4s, v23.4s, v27.4s
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebb9f39 // mul v25.4s, v25.4s, v27.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
 	VEOR V27.B16, V27.B16, V27.B16
-	FLDPQ 224(R0), (F28, F29)
-	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
-	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	FLDPQ 352(R0), (F28, F29)
-	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
-	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
-	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 672(R0), (F29, F30)
+	WORD $0x4e9da65b // smmla v27.4s, v18.16b, v29.16b
+	WORD $0x4e9ea65c // smmla v28.4s, v18.16b, v30.16b
+	FLDPQ 800(R0), (F29, F30)
+	WORD $0x4e9da67b // smmla v27.4s, v19.16b, v29.16b
+	WORD $0x4e9ea67c // smmla v28.4s, v19.16b, v30.16b
+	FLDPQ 288(R0), (F29, F30)
+	WORD $0x4ebd9777 // mla v23.4s, v27.4s, v29.4s
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 672(R0), (F29, F30)
 	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
-	VZIP1 V25.D2, V21.D2, V28.D2
-	VZIP2 V25.D2, V21.D2, V25.D2
-	VZIP1 V27.D2, V26.D2, V21.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	FMOVQ 96(R0), F26
-	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
-	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
-	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
-	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 480(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
-	FLDPQ 608(R0), (F30, F31)
-	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
-	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 160(R0), F26
-	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
-	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 480(R0), (F30, F31)
-	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 608(R0), (F30, F31)
-	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 160(R0), F26
-	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
-	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
-	FMOVQ 32(R0), F26
-	FMOVQ 0(R7), F30
-	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
-	VFMLA V29.S4, V28.S4, V2.S4
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 800(R0), (F29, F30)
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 288(R0), (F29, F30)
+	WORD $0x4ebd9779 // mla v25.4s, v27.4s, v29.4s
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	FLDPQ 32(R0), (F27, F28)
+	FLDPQ 64(R2), (F30, F31)
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e3edf7d // fmul v29.4s, v27.4s, v30.4s
+	VFMLA V29.S4, V23.S4, V2.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x6e3edf9d // fmul v29.4s, v28.4s, v30.4s
+	VFMLA V29.S4, V24.S4, V6.S4
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
-	VFMLA V29.S4, V25.S4, V6.S4
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
-	VFMLA V29.S4, V21.S4, V10.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
-	VFMLA V29.S4, V27.S4, V14.S4
-	VEOR V21.B16, V21.B16, V21.B16
+	WORD $0x6e3fdf7d // fmul v29.4s, v27.4s, v31.4s
+	VFMLA V29.S4, V25.S4, V10.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e3fdf9d // fmul v29.4s, v28.4s, v31.4s
+	VFMLA V29.S4, V26.S4, V14.S4
+	VEOR V23.B16, V23.B16, V23.B16
+	VEOR V24.B16, V24.B16, V24.B16
 	VEOR V25.B16, V25.B16, V25.B16
 	VEOR V26.B16, V26.B16, V26.B16
+	FLDPQ 480(R0), (F27, F28)
+	WORD $0x4e9ba617 // smmla v23.4s, v16.16b, v27.16b
+	WORD $0x4e9ca618 // smmla v24.4s, v16.16b, v28.16b
+	WORD $0x4e9ba699 // smmla v25.4s, v20.16b, v27.16b
+	WORD $0x4e9ca69a // smmla v26.4s, v20.16b, v28.16b
+	FLDPQ 608(R0), (F27, F28)
+	WORD $0x4e9ba637 // smmla v23.4s, v17.16b, v27.16b
+	WORD $0x4e9ca638 // smmla v24.4s, v17.16b, v28.16b
+	WORD $0x4e9ba6b9 // smmla v25.4s, v21.16b, v27.16b
+	WORD $0x4e9ca6ba // smmla v26.4s, v21.16b, v28.16b
+	FLDPQ 224(R0), (F27, F28)
+	WORD $0x4ebb9ef7 // mul v23.4s, v23.4s, v27.4s
+	WORD $0x4ebc9f18 // mul v24.4s, v24.4s, v28.4s
+	WORD $0x4ebb9f39 // mul v25.4s, v25.4s, v27.4s
+	WORD $0x4ebc9f5a // mul v26.4s, v26.4s, v28.4s
 	VEOR V27.B16, V27.B16, V27.B16
-	FLDPQ 288(R0), (F28, F29)
-	WORD $0x4e9ca695 // smmla v21.4s, v20.16b, v28.16b
-	WORD $0x4e9ca71a // smmla v26.4s, v24.16b, v28.16b
-	WORD $0x4e9da699 // smmla v25.4s, v20.16b, v29.16b
-	WORD $0x4e9da71b // smmla v27.4s, v24.16b, v29.16b
-	FLDPQ 416(R0), (F28, F29)
-	WORD $0x4e9ca655 // smmla v21.4s, v18.16b, v28.16b
-	WORD $0x4e9ca6da // smmla v26.4s, v22.16b, v28.16b
-	WORD $0x4e9da659 // smmla v25.4s, v18.16b, v29.16b
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 736(R0), (F29, F30)
+	WORD $0x4e9da65b // smmla v27.4s, v18.16b, v29.16b
+	WORD $0x4e9ea65c // smmla v28.4s, v18.16b, v30.16b
+	FLDPQ 864(R0), (F29, F30)
+	WORD $0x4e9da67b // smmla v27.4s, v19.16b, v29.16b
+	WORD $0x4e9ea67c // smmla v28.4s, v19.16b, v30.16b
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4ebd9777 // mla v23.4s, v27.4s, v29.4s
+	WORD $0x4ebe9798 // mla v24.4s, v28.4s, v30.4s
+	VEOR V27.B16, V27.B16, V27.B16
+	VEOR V28.B16, V28.B16, V28.B16
+	FLDPQ 736(R0), (F29, F30)
 	WORD $0x4e9da6db // smmla v27.4s, v22.16b, v29.16b
-	VZIP1 V25.D2, V21.D2, V28.D2
-	VZIP2 V25.D2, V21.D2, V25.D2
-	VZIP1 V27.D2, V26.D2, V21.D2
-	VZIP2 V27.D2, V26.D2, V27.D2
-	FMOVQ 112(R0), F26
-	WORD $0x4eba9f9c // mul v28.4s, v28.4s, v26.4s
-	WORD $0x4eba9f39 // mul v25.4s, v25.4s, v26.4s
-	WORD $0x4eba9eb5 // mul v21.4s, v21.4s, v26.4s
-	WORD $0x4eba9f7b // mul v27.4s, v27.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 544(R0), (F30, F31)
-	WORD $0x4e9ea61a // smmla v26.4s, v16.16b, v30.16b
-	WORD $0x4e9fa61d // smmla v29.4s, v16.16b, v31.16b
-	FLDPQ 672(R0), (F30, F31)
-	WORD $0x4e9ea67a // smmla v26.4s, v19.16b, v30.16b
-	WORD $0x4e9fa67d // smmla v29.4s, v19.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 176(R0), F26
-	WORD $0x4eba97dc // mla v28.4s, v30.4s, v26.4s
-	WORD $0x4eba97b9 // mla v25.4s, v29.4s, v26.4s
-	VEOR V26.B16, V26.B16, V26.B16
-	VEOR V29.B16, V29.B16, V29.B16
-	FLDPQ 544(R0), (F30, F31)
-	WORD $0x4e9ea63a // smmla v26.4s, v17.16b, v30.16b
-	WORD $0x4e9fa63d // smmla v29.4s, v17.16b, v31.16b
-	FLDPQ 672(R0), (F30, F31)
-	WORD $0x4e9ea6fa // smmla v26.4s, v23.16b, v30.16b
-	WORD $0x4e9fa6fd // smmla v29.4s, v23.16b, v31.16b
-	VZIP1 V29.D2, V26.D2, V30.D2
-	VZIP2 V29.D2, V26.D2, V29.D2
-	FMOVQ 176(R0), F26
-	WORD $0x4eba97d5 // mla v21.4s, v30.4s, v26.4s
-	WORD $0x4eba97bb // mla v27.4s, v29.4s, v26.4s
-	FMOVQ 48(R0), F26
-	FMOVQ 0(R7), F30
-	WORD $0x4e21db9c // scvtf v28.4s, v28.4s
-	WORD $0x4f9e935d // fmul v29.4s, v26.4s, v30.s[0]
-	VFMLA V29.S4, V28.S4, V3.S4
+	WORD $0x4e9ea6dc // smmla v28.4s, v22.16b, v30.16b
+	FLDPQ 864(R0), (F29, F30)
+	FMOVQ 112(R1), F31
+	WORD $0x4e9da7fb // smmla v27.4s, v31.16b, v29.16b
+	WORD $0x4e9ea7fc // smmla v28.4s, v31.16b, v30.16b
+	FLDPQ 352(R0), (F29, F30)
+	WORD $0x4ebd9779 // mla v25.4s, v27.4s, v29.4s
+	WORD $0x4ebe979a // mla v26.4s, v28.4s, v30.4s
+	FLDPQ 96(R0), (F27, F28)
+	FLDPQ 64(R2), (F30, F31)
+	WORD $0x4e21daf7 // scvtf v23.4s, v23.4s
+	WORD $0x6e3edf7d // fmul v29.4s, v27.4s, v30.4s
+	VFMLA V29.S4, V23.S4, V3.S4
+	WORD $0x4e21db18 // scvtf v24.4s, v24.4s
+	WORD $0x6e3edf9d // fmul v29.4s, v28.4s, v30.4s
+	VFMLA V29.S4, V24.S4, V7.S4
 	WORD $0x4e21db39 // scvtf v25.4s, v25.4s
-	WORD $0x4fbe935d // fmul v29.4s, v26.4s, v30.s[1]
-	VFMLA V29.S4, V25.S4, V7.S4
-	WORD $0x4e21dab5 // scvtf v21.4s, v21.4s
-	WORD $0x4f9e9b5d // fmul v29.4s, v26.4s, v30.s[2]
-	VFMLA V29.S4, V21.S4, V11.S4
-	WORD $0x4e21db7b // scvtf v27.4s, v27.4s
-	WORD $0x4fbe9b5d // fmul v29.4s, v26.4s, v30.s[3]
-	VFMLA V29.S4, V27.S4, V15.S4
-	ADD $704, R0
-	ADD $640, R7
-	ADD $640, R8
-	SUBS $1, R9, R9
+	WORD $0x6e3fdf7d // fmul v29.4s, v27.4s, v31.4s
+	VFMLA V29.S4, V25.S4, V11.S4
+	WORD $0x4e21db5a // scvtf v26.4s, v26.4s
+	WORD $0x6e3fdf9d // fmul v29.4s, v28.4s, v31.4s
+	VFMLA V29.S4, V26.S4, V15.S4
+	ADD $896, R0
+	ADD $640, R9
+	ADD $640, R1
+	SUBS $1, R10, R10
 	BNE blocks
-	FSTPQ (F0, F1), 0(R1)
-	FSTPQ (F2, F3), 32(R1)
-	FSTPQ (F4, F5), 0(R13)
-	FSTPQ (F6, F7), 32(R13)
-	FSTPQ (F8, F9), 0(R14)
-	FSTPQ (F10, F11), 32(R14)
-	FSTPQ (F12, F13), 0(R15)
-	FSTPQ (F14, F15), 32(R15)
-	ADD R2<<2, R1, R1
-	SUBS $4, R4, R4
+	VZIP1 V4.D2, V0.D2, V16.D2
+	VZIP2 V4.D2, V0.D2, V18.D2
+	VZIP1 V5.D2, V1.D2, V17.D2
+	VZIP2 V5.D2, V1.D2, V19.D2
+	FSTPQ (F16, F17), 0(R3)
+	FSTPQ (F18, F19), 0(R13)
+	VZIP1 V6.D2, V2.D2, V16.D2
+	VZIP2 V6.D2, V2.D2, V18.D2
+	VZIP1 V7.D2, V3.D2, V17.D2
+	VZIP2 V7.D2, V3.D2, V19.D2
+	FSTPQ (F16, F17), 32(R3)
+	FSTPQ (F18, F19), 32(R13)
+	VZIP1 V12.D2, V8.D2, V16.D2
+	VZIP2 V12.D2, V8.D2, V18.D2
+	VZIP1 V13.D2, V9.D2, V17.D2
+	VZIP2 V13.D2, V9.D2, V19.D2
+	FSTPQ (F16, F17), 0(R14)
+	FSTPQ (F18, F19), 0(R15)
+	VZIP1 V14.D2, V10.D2, V16.D2
+	VZIP2 V14.D2, V10.D2, V18.D2
+	VZIP1 V15.D2, V11.D2, V17.D2
+	VZIP2 V15.D2, V11.D2, V19.D2
+	FSTPQ (F16, F17), 32(R14)
+	FSTPQ (F18, F19), 32(R15)
+	ADD R4<<2, R3, R3
+	SUBS $4, R6, R6
 	BLE done
-	ADD $16, R5
-	ADD $128, R6
-	SUBS $1, R11, R11
+	ADD $16, R7
+	ADD $128, R8
+	SUBS $1, R12, R12
 	BNE rows
-	MOVD tile+24(FP), R10
-	ADD R10, R3
+	MOVD tile+24(FP), R11
+	ADD R11, R5
 	B tiles
 
 done:

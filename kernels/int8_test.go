@@ -225,7 +225,10 @@ func roundsApart(t *testing.T, row []float32, want []byte) {
 	in.roundRows(x, 0, x.Rows)
 	for r := range x.Rows {
 		tile, i := in.tileAt(r, 0), r%apartRows
-		scale, sum, codes := tile[4*i:][:4], tile[apartSums+4*i:][:4], tile[apartCodes+i*int8Block:][:int8Block]
+		scale, sum, codes := tile[4*i:][:4], tile[apartSums+4*i:][:4], make([]byte, 0, int8Block)
+		for p := range int8Block / 8 {
+			codes = append(codes, tile[active.int8.apartAt(i, p):][:8]...)
+		}
 		if !Finite(x.Data) {
 			if e := math.Float32frombits(word32(scale)); e == e {
 				t.Errorf("%v: the scale of row %d is %v", row, r, e)

@@ -17,25 +17,35 @@ const (
 // leastRounded is 2^-100, as an integer: blocks of nothing larger count as zeros.
 const leastRounded = (127 - 100) << 23
 
+// Where rounded rows lie.
+type placing int
+
+const (
+	fewRows   placing = iota
+	apartRow          // 32 values in one run
+	pairedRow         // two rows side by side, by eight values
+)
+
 // int8Rounds generates the rounding of a row of activations, for few rows and for rows
 // that lie apart.
 func int8Rounds(f *file) {
-	int8Round(f, "int8Round", false, "As x lies for few rows; wide is not used.")
-	int8Round(f, "int8RoundApart", true, "As rows lie apart: their values wide bytes behind their scale.")
+	int8Round(f, "int8Round", fewRows, "As x lies for few rows; wide is not used.")
+	int8Round(f, "int8RoundApart", apartRow, "As rows lie apart: their values wide bytes behind their scale.")
+	int8Round(f, "int8RoundPairs", pairedRow, "Likewise, of each sixteen bytes eight: those between are another row's.")
 }
 
-func int8Round(f *file, name string, apart bool, doc string) {
+func int8Round(f *file, name string, place placing, doc string) {
 	f.function(name, "func(dst *byte, step, wide int, x *float32, blocks int)", 0,
 		"dst = blocks of 32 activations of x, rounded to 8 bits, step bytes apart: see roundBlock.", doc)
 	dst, step, x, n := f.argument("dst"), f.argument("step"), f.argument("x"), f.argument("blocks")
 	var codes gp
-	if apart {
+	if place != fewRows {
 		codes = f.argument("wide")
 		f.i("ADD %s, %s, %s", dst, codes, codes)
 	}
 	steps, least := f.copy(all(127)), f.copy(words(func(int) uint32 { return leastRounded }))
 	var offsets vec
-	if !apart {
+	if place == fewRows {
 		offsets = f.copy(words(func(i int) uint32 { return uint32(-[]int{8, 16, 32, 32}[i]) & 0xffff * 0x00010001 }))
 	}
 	f.label("loop")
@@ -86,9 +96,17 @@ func int8Round(f *file, name string, apart bool, doc string) {
 	f.two("scvtf", t, t)
 	f.byElement("fmul", t, t, d, 0)
 	f.i("FMOVS %s, (%s)", d.f(), dst)
-	if apart {
+	if place != fewRows {
 		f.i("FMOVS %s, %d(%s)", t.f(), apartSums, dst)
-		f.storePair(v[0], v[4], codes, 0)
+		if place == pairedRow {
+			for i, v := range []vec{v[0], v[4]} {
+				f.i("FMOVD %s, %d(%s)", v.f(), 32*i, codes)
+				f.i("VEXT $8, %s.B16, %s.B16, %s.B16", v, v, v)
+				f.i("FMOVD %s, %d(%s)", v.f(), 32*i+16, codes)
+			}
+		} else {
+			f.storePair(v[0], v[4], codes, 0)
+		}
 		f.i("ADD %s, %s", step, codes)
 	} else {
 		f.i("FMOVS %s, %d(%s)", t.f(), roundedSum, dst)

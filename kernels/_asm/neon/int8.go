@@ -209,7 +209,7 @@ func (k *product) addScaled(o int) {
 	}
 	scale := k.scale(o)
 	var least vec
-	if k.interleaved.minima > 0 {
+	if k.minima > 0 {
 		least = k.least(o, scale)
 	}
 	both, head := k.vec(), vec(-1)
@@ -226,7 +226,7 @@ func (k *product) addScaled(o int) {
 		k.two("scvtf", sum, sum)
 		k.byElement("fmul", both, scale, head, 0)
 		k.fmla(k.acc[r][o], sum, both)
-		if k.interleaved.minima > 0 {
+		if k.minima > 0 {
 			k.byElement("fmla", k.acc[r][o], least, head, 1)
 		}
 	}

@@ -4,15 +4,16 @@ package main
 type opened struct {
 	*file
 	*interleaved
-	w           gp     // 32 columns
-	low, high   vec    // masks of codes
-	full        bool   // what rows have beside their values is read again when it is used, for want of registers
-	crowded     bool   // what the head has, too
-	headAt      gp     // where the head lies, of a crowded kernel
-	scales      [2]vec // of the head, as floats, by vector of outputs
-	minima      [2]vec
-	integers    vec // scales of 32 columns, of a format of six bits those of their first half
-	moreOfThose vec // minima, or scales of the second half
+	w          gp  // 32 columns
+	lowMask    vec // of codes
+	highMask   vec
+	full       bool   // what rows have beside their values is read again when it is used, for want of registers
+	crowded    bool   // what the head has, too
+	headAt     gp     // where the head lies, of a crowded kernel
+	headScales [2]vec // of the head, as floats, by vector of outputs
+	headMinima [2]vec
+	integers   vec // scales of 32 columns, of a format of six bits those of their first half
+	others     vec // minima, or scales of the second half
 }
 
 // open takes what a kernel holds; rows share the registers.
@@ -27,21 +28,21 @@ func open(f *file, q *interleaved, w gp, rows int) *opened {
 	}
 	switch q.bits {
 	case 4:
-		k.low = mask(15)
+		k.lowMask = mask(15)
 	case 5:
-		k.low, k.high = mask(31), mask(16)
+		k.lowMask, k.highMask = mask(31), mask(16)
 	case 6:
-		k.low, k.high = mask(15), mask(48)
+		k.lowMask, k.highMask = mask(15), mask(48)
 	}
 	switch {
 	case q.head == 0:
 	case k.crowded:
 		k.headAt = f.gp()
 	default:
-		k.scales = [2]vec{f.vec(), f.vec()}
-		k.integers, k.moreOfThose = f.vec(), f.vec()
+		k.headScales = [2]vec{f.vec(), f.vec()}
+		k.integers, k.others = f.vec(), f.vec()
 		if q.bits != 6 {
-			k.minima = [2]vec{f.vec(), f.vec()}
+			k.headMinima = [2]vec{f.vec(), f.vec()}
 		}
 	}
 	return k
@@ -68,13 +69,13 @@ func (k *opened) blocks(n gp, body func()) {
 
 func (k *opened) columns(body func()) {
 	if k.head > 0 && !k.crowded {
-		k.load(k.moreOfThose, k.w, 0)
+		k.load(k.others, k.w, 0)
 		if k.bits == 6 {
-			k.two("sxtl.8h", k.integers, k.moreOfThose)
-			k.two("sxtl2.8h", k.moreOfThose, k.moreOfThose)
+			k.two("sxtl.8h", k.integers, k.others)
+			k.two("sxtl2.8h", k.others, k.others)
 		} else {
-			k.i("VUSHLL $0, %s.B8, %s.H8", k.moreOfThose, k.integers)
-			k.i("VUSHLL2 $0, %s.B16, %s.H8", k.moreOfThose, k.moreOfThose)
+			k.i("VUSHLL $0, %s.B8, %s.H8", k.others, k.integers)
+			k.i("VUSHLL2 $0, %s.B16, %s.H8", k.others, k.others)
 		}
 	}
 	body()
@@ -88,16 +89,16 @@ func (k *opened) openHead() {
 	if k.crowded {
 		k.i("MOVD %s, %s", k.w, k.headAt)
 	} else {
-		k.load(k.scales[1], k.w, 0)
-		k.pair(k.scales, k.scales[1])
+		k.load(k.headScales[1], k.w, 0)
+		k.pair(k.headScales, k.headScales[1])
 		if k.bits != 6 {
-			k.load(k.minima[1], k.w, 2*int8Outs)
-			k.pair(k.minima, k.minima[1])
+			k.load(k.headMinima[1], k.w, 2*int8Outs)
+			k.pair(k.headMinima, k.headMinima[1])
 			release := k.scope()
 			larger := k.copy(words(func(i int) uint32 { return bitsOf([]float32{1 / tiny, -1 / tiny}[i%2]) }))
-			for o := range k.scales {
-				k.byElement("fmul", k.scales[o], k.scales[o], larger, 0)
-				k.byElement("fmul", k.minima[o], k.minima[o], larger, 1)
+			for o := range k.headScales {
+				k.byElement("fmul", k.headScales[o], k.headScales[o], larger, 0)
+				k.byElement("fmul", k.headMinima[o], k.headMinima[o], larger, 1)
 			}
 			release()
 		}
@@ -126,11 +127,11 @@ func (k *opened) scale(o int) vec {
 		k.two("fcvtl", v, v)
 		return v
 	case k.bits == 6:
-		return k.scales[o]
+		return k.headScales[o]
 	}
 	v := k.vec()
 	k.half(v, k.integers, o)
-	k.three("fmul", v, v, k.scales[o])
+	k.three("fmul", v, v, k.headScales[o])
 	return v
 }
 
@@ -139,11 +140,11 @@ func (k *opened) scale(o int) vec {
 func (k *opened) least(o int, scale vec) vec {
 	v := k.vec()
 	if k.head == 0 {
-		k.i("FMOVD %d(%s), %s", k.interleaved.minima+8*o, k.w, v.f())
+		k.i("FMOVD %d(%s), %s", k.minima+8*o, k.w, v.f())
 		k.two("fcvtl", v, v)
 	} else {
-		k.half(v, k.moreOfThose, o)
-		k.three("fmul", v, v, k.minima[o])
+		k.half(v, k.others, o)
+		k.three("fmul", v, v, k.headMinima[o])
 	}
 	if k.offset > 0 {
 		t := k.vec()
@@ -164,7 +165,7 @@ func (k *opened) factor(o, half int) vec {
 		k.two("sxtl.4s", v, v)
 		return v
 	}
-	k.two([]string{"sxtl.4s", "sxtl2.4s"}[o], v, []vec{k.integers, k.moreOfThose}[half])
+	k.two([]string{"sxtl.4s", "sxtl2.4s"}[o], v, []vec{k.integers, k.others}[half])
 	return v
 }
 
@@ -198,7 +199,7 @@ func (k *opened) quads(outs []int, lasts int, use func(o, g int, codes vec)) {
 	if k.bits > 4 {
 		for i := range k.bits - 4 {
 			high[i] = k.vecs(len(outs))
-			read(high[i], k.interleaved.high+next*i)
+			read(high[i], k.high+next*i)
 		}
 	}
 	upperHalves := 1
@@ -218,11 +219,11 @@ func (k *opened) quads(outs []int, lasts int, use func(o, g int, codes vec)) {
 			k.i("VUSHR $4, %s.B16, %s.B16", c[i], upper)
 			switch k.bits {
 			case 4:
-				k.and(c[i], c[i], k.low)
+				k.and(c[i], c[i], k.lowMask)
 			case 5:
 				k.fifth(g, c[i], upper, high[0][i], t)
 			case 6:
-				k.and(c[i], c[i], k.low)
+				k.and(c[i], c[i], k.lowMask)
 				k.twoAbove(g, c[i], high[0][i], t)
 				k.twoAbove(g, upper, high[1][i], t)
 			}
@@ -239,9 +240,9 @@ func (k *opened) fifth(g int, c, upper, high, t vec) {
 		k.i("VUSHR $%d, %s.B16, %s.B16", g, high, t)
 		high = t
 	}
-	k.bit(upper, high, k.high)
+	k.bit(upper, high, k.highMask)
 	k.i("VSLI $4, %s.B16, %s.B16", high, c)
-	k.and(c, c, k.low)
+	k.and(c, c, k.lowMask)
 }
 
 // twoAbove puts bits 2g and 2g+1 of high above c, four bits.
@@ -254,5 +255,5 @@ func (k *opened) twoAbove(g int, c, high, t vec) {
 		k.i("VUSHR $%d, %s.B16, %s.B16", 2*g-4, high, t)
 		high = t
 	}
-	k.bit(c, high, k.high)
+	k.bit(c, high, k.highMask)
 }

@@ -50,14 +50,13 @@ func TestInt8Pages(t *testing.T) {
 				stored := one
 				stored.Data = endOfPages(t, len(one.Data)+len(one.Data)%4)[len(one.Data)%4:]
 				copy(stored.Data, one.Data)
-				weight := stored
+				var room []byte
 				if n := one.Int8Bytes(); n > 0 {
-					pool := NewPool(1)
-					weight = pool.Int8(stored, endOfPages(t, n))
-					pool.Close()
-				} else {
-					weight = rounding(stored)
+					room = endOfPages(t, n)
 				}
+				pool := NewPool(1)
+				weight := pool.Int8(stored, room)
+				pool.Close()
 				x, y := matrixAtEnd(t, s.rows, cols), matrixAtEnd(t, s.rows, s.outs)
 				copy(x.Data, from.Data)
 				w := &Worker{packed: matrixAtEnd(t, 1, roundedSize(s.rows, cols, takesWide(weight))).Data}

@@ -10,7 +10,9 @@ import (
 //
 //go:generate go run -C _asm ./neon -group products -out ../neon_arm64.s -stubs ../neon_arm64.go
 //go:generate go run -C _asm ./neon -group fused -out ../fused_neon_arm64.s -stubs ../fused_neon_arm64.go
+//go:generate go run -C _asm ./neon -group int8 -out ../int8_neon_arm64.s -stubs ../int8_neon_arm64.go
 //go:generate go run -C _asm ./neon -group rows -out ../row_neon_arm64.s -stubs ../row_neon_arm64.go
+//go:generate go run -C _asm ./neon -group cached -out ../cached_neon_arm64.s -stubs ../cached_neon_arm64.go
 
 // An implementation computes the primitives with one instruction set. Two of
 // them agree within float32 rounding; one of them always gives the same bits.

@@ -31,6 +31,7 @@ type int8Kernels struct {
 	wide     bool // many rows of Q8_0 take activations of 16 bits
 	round    int8Round
 	apart    int8Round // of many rows that lie apart; nil: they lie as some do
+	pairs    bool      // whose values lie by two rows: eight of one, eight of the other
 	products [len(layouts)][int8Rows]int8Product
 	unpack   [len(layouts)]func(dst, w *byte, blocks int)
 	tiles    [len(layouts)]*int8Tiles

@@ -38,8 +38,16 @@ var vectorNEON = vectors{
 	dot: dotRowNEON, dot3: dot3NEON, sum: sumNEON, spread: spreadNEON, maximum: maximumNEON, finite: finiteNEON,
 	expSum: expSumNEON, expShift: expShiftNEON,
 
-	scores:  [len(layouts)][]scoresKernel{F32: {1: scores1NEON, scores2NEON, scores3NEON}},
-	values:  [len(layouts)][]valuesKernel{F32: {1: values1NEON, values2NEON, values3NEON}},
+	scores: [len(layouts)][]scoresKernel{
+		F32:  {1: scores1NEON, scores2NEON, scores3NEON},
+		F16:  {1: scoresF16_1NEON, scoresF16_2NEON, scoresF16_3NEON, scoresF16_4NEON},
+		Q8_0: {1: scoresQ8_0_1NEON, scoresQ8_0_2NEON, scoresQ8_0_3NEON, scoresQ8_0_4NEON},
+	},
+	values: [len(layouts)][]valuesKernel{
+		F32:  {1: values1NEON, values2NEON, values3NEON},
+		F16:  {1: valuesF16_1NEON, valuesF16_2NEON, valuesF16_3NEON, valuesF16_4NEON},
+		Q8_0: {1: valuesQ8_0_1NEON, valuesQ8_0_2NEON, valuesQ8_0_3NEON, valuesQ8_0_4NEON},
+	},
 	weights: weightsNEON, weightsGrad: weightsGradNEON, scaledKeys: scaledKeysNEON,
 
 	product: neonProduct,

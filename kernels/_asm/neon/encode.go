@@ -1,9 +1,13 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // An instruction that Go's assembler lacks: its bits with registers and
-// immediates 0, and GNU's spelling of its operands.
+// immediates 0, and GNU's spelling of its operands. Tables have it by its mnemonic and,
+// where lanes of several widths occur, their arrangement.
 type instruction struct {
 	bits     uint32
 	operands string
@@ -33,12 +37,22 @@ var threes = map[string]instruction{
 	"cmge":   {0x4ea03c00, sameFloats},
 	"ushl":   {0x6e204400, sameBytes},
 	"bic":    {0x4e601c00, sameBytes},
+	"smax":   {0x4ea06400, sameFloats},
+	"mul":    {0x4ea09c00, sameFloats},
+	"mla":    {0x4ea09400, sameFloats},
+	"mul.8h": {0x4e609c00, "v%d.8h, v%d.8h, v%d.8h"},
+	"smull":  {0x0e20c000, "v%d.8h, v%d.8b, v%d.8b"},
+	"smull2": {0x4e20c000, "v%d.8h, v%d.16b, v%d.16b"},
+	"smlal":  {0x0e208000, "v%d.8h, v%d.8b, v%d.8b"},
+	"smlal2": {0x4e208000, "v%d.8h, v%d.16b, v%d.16b"},
+	"smmla":  {0x4e80a400, "v%d.4s, v%d.16b, v%d.16b"},
 }
 
 // elements take one lane of their second source for all lanes.
 var elements = map[string]instruction{
 	"fmla": {0x4f801000, element},
 	"fmul": {0x4f809000, element},
+	"sdot": {0x4f80e000, "v%d.4s, v%d.16b, v%d.4b[%d]"},
 }
 
 // twos take a destination and a source.
@@ -49,6 +63,17 @@ var twos = map[string]instruction{
 	"mvn":     {0x6e205800, "v%d.16b, v%d.16b"},
 	"fcvtl":   {0x0e217800, "v%d.4s, v%d.4h"},
 	"fcvtl2":  {0x4e217800, "v%d.4s, v%d.8h"},
+	"smaxv":   {0x4eb0a800, acrossFloats},
+	"scvtf":   {0x4e21d800, twoFloats},
+	"fcvtns":  {0x4e21a800, twoFloats},
+
+	"saddlp.8h": {0x4e202800, "v%d.8h, v%d.16b"},
+	"saddlp.4s": {0x4e602800, "v%d.4s, v%d.8h"},
+	"sadalp":    {0x4e606800, "v%d.4s, v%d.8h"},
+	"sxtl.8h":   {0x0f08a400, "v%d.8h, v%d.8b"},
+	"sxtl2.8h":  {0x4f08a400, "v%d.8h, v%d.16b"},
+	"sxtl.4s":   {0x0f10a400, "v%d.4s, v%d.4h"},
+	"sxtl2.4s":  {0x4f10a400, "v%d.4s, v%d.8h"},
 }
 
 // shifts take an immediate, which adds to the bits from bit 16 on.
@@ -69,9 +94,15 @@ func (f *file) word(bits uint32, text string, args ...any) {
 	f.i("WORD $0x%08x // "+text, append([]any{bits}, args...)...)
 }
 
+// spelled is GNU's spelling of an instruction that a table has by that name.
+func (i instruction) spelled(name string) string {
+	mnemonic, _, _ := strings.Cut(name, ".")
+	return mnemonic + " " + i.operands
+}
+
 func (f *file) three(name string, d, n, m vec) {
 	i := find(threes, name)
-	f.word(i.bits|uint32(m)<<16|uint32(n)<<5|uint32(d), name+" "+i.operands, int(d), int(n), int(m))
+	f.word(i.bits|uint32(m)<<16|uint32(n)<<5|uint32(d), i.spelled(name), int(d), int(n), int(m))
 }
 
 // of returns a new register with an instruction's result.
@@ -84,13 +115,16 @@ func (f *file) of(name string, n, m vec) vec {
 func (f *file) byElement(name string, d, n, m vec, lane int) {
 	i := find(elements, name)
 	place := uint32(lane&1)<<21 | uint32(lane>>1)<<11
-	f.word(i.bits|place|uint32(m)<<16|uint32(n)<<5|uint32(d), name+" "+i.operands, int(d), int(n), int(m), lane)
+	f.word(i.bits|place|uint32(m)<<16|uint32(n)<<5|uint32(d), i.spelled(name), int(d), int(n), int(m), lane)
 }
 
 func (f *file) two(name string, d, n vec) {
 	i := find(twos, name)
-	f.word(i.bits|uint32(n)<<5|uint32(d), name+" "+i.operands, int(d), int(n))
+	f.word(i.bits|uint32(n)<<5|uint32(d), i.spelled(name), int(d), int(n))
 }
+
+// sixteen sets every lane to the float 16.
+func (f *file) sixteen(d vec) { f.word(0x4f01f600|uint32(d), "fmov v%d.4s, #16", int(d)) }
 
 func (f *file) shift(name string, d, n vec) {
 	i := find(shifts, name)

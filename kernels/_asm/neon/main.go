@@ -21,21 +21,27 @@ var groups = map[string]func(f *file){
 		peaks(f)
 	},
 	"fused": fusedProducts,
+	"int8": func(f *file) {
+		int8Rounds(f)
+		int8Products(f)
+		int8Tiles(f)
+	},
 	"rows": func(f *file) {
 		activate(f)
 		rows(f)
 		attention(f)
 	},
+	"cached": cachedAttention,
 }
 
 func main() {
-	group := flag.String("group", "", "products, fused or rows")
+	group := flag.String("group", "", "products, fused, int8, rows or cached")
 	out := flag.String("out", "", "path of the assembly")
 	stubs := flag.String("stubs", "", "path of the declarations")
 	flag.Parse()
 	generate := groups[*group]
 	if generate == nil {
-		fmt.Fprintln(os.Stderr, "neon: -group is products, fused or rows")
+		fmt.Fprintln(os.Stderr, "neon: -group is products, fused, int8, rows or cached")
 		os.Exit(2)
 	}
 	f := newFile(*group)

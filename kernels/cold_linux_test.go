@@ -18,7 +18,7 @@ func BenchmarkCold(b *testing.B) {
 		b.Skip("portable Go has no plain read")
 	}
 	const cols, outs, window, windows = 2048, 512, 8, 12
-	for _, f := range []Format{F16, Q8_0, Q4_0, Q5_0, Q4_K, Q5_K, Q6_K} {
+	for _, f := range []Format{F16, Q8_0, Q4_0, Q4_1, Q5_0, Q4_K, Q5_K, Q6_K} {
 		rng := rand.New(rand.NewPCG(1, 2))
 		one := randomWeight(rng, f, outs, cols)
 		for _, mode := range []string{"f32", "i8"} {
